@@ -1,0 +1,38 @@
+/* Errors: set once, where they are found, in a thread-local record; they cross threads by value.
+ *
+ * A function that fails calls kg_fail and returns its status (or NULL, or -1); callers pass it on and add nothing. kg_fail keeps
+ * the first error until it is taken or cleared. */
+#ifndef KG_CORE_ERROR_H
+#define KG_CORE_ERROR_H
+
+#include "core/types.h"
+
+typedef struct kg_error {
+    kg_status status;
+    char path[256];        /* "wan.sample 'main' > step 3 > block 17"; empty when no node is concerned */
+    char message[768];
+    char hint[512];        /* what would help, as a sentence or a flag; may be empty                   */
+    const char *file;      /* source line that found it                                                */
+    int line;
+} kg_error;
+
+kg_status kg_fail_at(const char *file, int line, kg_status status, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+#define kg_fail(status, ...) kg_fail_at(__FILE__, __LINE__, (status), __VA_ARGS__)
+
+void kg_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));   /* adds to the current error */
+void kg_error_path(const char *path);            /* sets the path if it is empty yet                        */
+const kg_error *kg_error_last(void);             /* status KG_OK when there is none                         */
+void kg_error_take(kg_error *out);               /* copies and clears                                       */
+void kg_error_set(const kg_error *error);        /* an error from another thread becomes this one's         */
+void kg_error_clear(void);
+
+/* Warnings and notes go through one function that the program sets (default: dropped). Thread-safe. */
+typedef void kg_log_fn(void *arg, const char *line);
+void kg_log_set(kg_log_fn *fn, void *arg);
+void kg_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Index of the entry of names[n] nearest to name by edit distance, or -1 when none is near. */
+int kg_near(const char *name, const char *const *names, int n);
+
+#endif

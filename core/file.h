@@ -1,0 +1,60 @@
+/* All files are opened here: beneath roots, and counted by reference.
+ *
+ * Roots for reading are folders (the script's, the current one, --models, --allow); a path typed on the command line is granted by
+ * that act. Opening goes through openat2 with RESOLVE_BENEATH where the kernel has it (links below --models are followed by
+ * resolving them first and granting what --models holds: Hugging Face caches are links out of the folder). */
+#ifndef KG_CORE_FILE_H
+#define KG_CORE_FILE_H
+
+#include "core/error.h"
+
+typedef struct kg_files kg_files;
+typedef struct kg_file {
+    char *path;                    /* as opened, for messages                                    */
+    int fd;
+    uint64_t size;
+    uint64_t device, inode;
+    int64_t mtime_ns, ctime_ns;
+    int refs;                      /* atomic                                                     */
+} kg_file;
+
+kg_files *kg_files_new(void);
+void kg_files_free(kg_files *f);
+enum { KG_ROOT_PLAIN, KG_ROOT_MODELS };        /* links below MODELS are followed wherever they go             */
+kg_status kg_files_root(kg_files *f, const char *folder, int type);
+kg_status kg_files_grant(kg_files *f, const char *path);           /* one typed path, for reading             */
+kg_status kg_files_grant_out(kg_files *f, const char *path);       /* one typed path, for writing             */
+
+/* Relative paths are looked up in the roots in order (MODELS roots also in one level of sub-folders, ComfyUI's layout:
+ * diffusion_models/, text_encoders/, vae/, ...). KG_INPUT naming the path and the roots tried when it is not there. */
+kg_file *kg_open(kg_files *f, const char *path);
+int kg_exists(kg_files *f, const char *path);                      /* quietly                                 */
+/* A file named inside another one (a shard of an index): must be a plain name, and lies beside it. */
+kg_file *kg_open_beside(kg_files *f, const kg_file *file, const char *name);
+kg_file *kg_file_ref(const kg_file *f);
+void kg_file_unref(kg_file *f);
+kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes);   /* all of it, or an error */
+char *kg_file_text(const kg_file *f, size_t max, size_t *bytes);                      /* whole, NUL-terminated, malloc */
+
+/* May this path be written? Typed paths, and new files in the current folder. */
+kg_status kg_files_may_write(kg_files *f, const char *path);
+/* Output under a temporary name beside path, made final by commit in one rename; abort removes it. A full disk never leaves half
+ * a file under the final name. */
+typedef struct kg_output { char path[4096], temp[4096]; int fd; } kg_output;
+kg_status kg_output_open(kg_output *o, kg_files *f, const char *path);
+kg_status kg_output_commit(kg_output *o);      /* fsync, close, rename                              */
+void kg_output_abort(kg_output *o);            /* harmless after commit                             */
+
+/* Identity of a weight file: BLAKE2b-256 over the file's size, its first `header` bytes and the middle 4 KiB page of each range. */
+typedef struct kg_range { uint64_t offset, bytes; } kg_range;
+kg_status kg_file_identity(kg_files *f, const kg_file *file, uint64_t header, const kg_range *ranges, int n, unsigned char out[32]);
+kg_status kg_file_hash(kg_files *f, const kg_file *file, unsigned char out[32]);      /* small files: all of it */
+/* Memory of identities across runs (the cache's): keyed by device, inode, size, mtime, ctime. */
+typedef struct kg_identity_memo {
+    void *arg;
+    int (*find)(void *arg, const kg_file *f, unsigned char out[32]);
+    void (*store)(void *arg, const kg_file *f, const unsigned char id[32]);
+} kg_identity_memo;
+void kg_files_memo(kg_files *f, const kg_identity_memo *memo);
+
+#endif

@@ -1,0 +1,49 @@
+/* The graph: nodes of typed params and joins, checked at every edit. infer runs when a node is added, so an error is raised at the
+ * script's line and every shape is known before the run. */
+#ifndef KG_CORE_GRAPH_H
+#define KG_CORE_GRAPH_H
+
+#include "core/file.h"
+#include "core/key.h"
+#include "core/node.h"
+
+typedef enum kg_arg_kind { KG_A_INT, KG_A_REAL, KG_A_BOOL, KG_A_TEXT, KG_A_INTS, KG_A_NODE } kg_arg_kind;
+typedef struct kg_arg {            /* one named argument of a node: a param's value or an input's source   */
+    const char *name;
+    kg_arg_kind kind;
+    int64_t i;                     /* INT, BOOL                                                            */
+    double r;                      /* REAL                                                                 */
+    const char *s;                 /* TEXT (choices, paths, "auto", 64-bit whole numbers as decimals)      */
+    const int64_t *list;           /* INTS                                                                 */
+    int n;
+    int node, port;                /* NODE: output `port` of node `node`                                   */
+} kg_arg;
+
+typedef struct kg_graph kg_graph;
+typedef struct kg_graph_options {
+    kg_files *files;               /* borrowed                                                             */
+    int precision;                 /* --precision, resolved for the run's device                           */
+    int max_nodes;                 /* 0: 4096                                                              */
+} kg_graph_options;
+kg_graph *kg_graph_new(const kg_graph_options *o);
+void kg_graph_free(kg_graph *g);
+
+/* Number of the new node, or -1 with an error (the graph is unchanged). label may be NULL. Unknown types, ports and params get
+ * the near match as a hint; a value out of range names the range; kinds that do not join name both. */
+int kg_graph_add(kg_graph *g, const char *type, const char *label, const kg_arg *args, int n);
+/* Joins an input again; a cycle is refused. infer of the node and of all that follow runs again. */
+kg_status kg_graph_join(kg_graph *g, int from, int port, int to, const char *input);
+/* Index of a named output, -1 with an error and the near match. */
+int kg_graph_output(const kg_graph *g, int node, const char *name);
+/* Only these nodes, what they need, and (when n is 0) all sinks are run. */
+kg_status kg_graph_want(kg_graph *g, int node);
+
+int kg_graph_count(const kg_graph *g);
+const kg_node_type *kg_graph_type(const kg_graph *g, int node);
+const char *kg_graph_label(const kg_graph *g, int node);              /* "" when it has none                  */
+const void *kg_graph_params(const kg_graph *g, int node);
+const kg_desc *kg_graph_desc(const kg_graph *g, int node, int port);  /* of an output                         */
+kg_key kg_graph_key(const kg_graph *g, int node, int port, int item); /* of an output                         */
+int kg_graph_unreached(const kg_graph *g, int *nodes, int max);       /* nodes that nothing wanted needs      */
+
+#endif
