@@ -1,0 +1,112 @@
+/* The thread's error record, the log, and near matches. */
+#include "core/error.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local kg_error current;
+
+kg_status kg_fail_at(const char *file, int line, kg_status status, const char *format, ...)
+{
+    if (current.status != KG_OK)
+        return current.status;
+    current = (kg_error){.status = status, .file = file, .line = line};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(current.message, sizeof current.message, format, args);
+    va_end(args);
+    return status;
+}
+
+void kg_hint(const char *format, ...)
+{
+    size_t n = strlen(current.hint);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(current.hint + n, sizeof current.hint - n, format, args);
+    va_end(args);
+}
+
+void kg_error_path(const char *path)
+{
+    if (current.status != KG_OK && !current.path[0])
+        snprintf(current.path, sizeof current.path, "%s", path);
+}
+
+const kg_error *kg_error_last(void) { return &current; }
+
+void kg_error_take(kg_error *out)
+{
+    *out = current;
+    kg_error_clear();
+}
+
+void kg_error_set(const kg_error *error) { current = *error; }
+
+void kg_error_clear(void) { memset(&current, 0, sizeof current); }
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static kg_log_fn *log_fn;
+static void *log_arg;
+
+void kg_log_set(kg_log_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&log_lock);
+    log_fn = fn;
+    log_arg = arg;
+    pthread_mutex_unlock(&log_lock);
+}
+
+void kg_log(const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    pthread_mutex_lock(&log_lock);
+    if (log_fn)
+        log_fn(log_arg, line);
+    pthread_mutex_unlock(&log_lock);
+}
+
+/* Edit distance with swaps of neighbours (a typing slip is one edit), words of at most 63 characters. */
+static int distance(const char *a, const char *b)
+{
+    int n = (int)strlen(a), m = (int)strlen(b);
+    if (n > 63 || m > 63)
+        return 64;
+    int d[65][65];
+    for (int i = 0; i <= n; ++i)
+        d[i][0] = i;
+    for (int j = 0; j <= m; ++j)
+        d[0][j] = j;
+    for (int i = 1; i <= n; ++i)
+        for (int j = 1; j <= m; ++j) {
+            int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < best)
+                best = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < best)
+                best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    return d[n][m];
+}
+
+int kg_near(const char *name, const char *const *names, int n)
+{
+    int best = -1, least = (int)strlen(name) / 3 + 2;
+    for (int i = 0; i < n; ++i) {
+        int d = distance(name, names[i]);
+        if (d < least) {
+            least = d;
+            best = i;
+        }
+    }
+    return best;
+}
