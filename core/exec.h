@@ -43,6 +43,9 @@ int64_t kg_first(kg_exec *x);
 int kg_restore(kg_exec *x, const kg_tensor *tensors, int n);
 int kg_save(kg_exec *x, int64_t next_step, int64_t steps, const kg_tensor *tensors, int n);
 
+/* JSON text that names script, params, models and version of this run, for what a sink writes; "" when there is none. */
+const char *kg_provenance(kg_exec *x);
+
 /* For fill only: bytes of a file into a dense tensor. */
 int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset);
 

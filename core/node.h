@@ -16,7 +16,8 @@ typedef struct kg_resource kg_resource;
 enum { KG_STREAM = 1, KG_OPTIONAL = 2 };
 typedef struct kg_port {
     const char *name;
-    const char *kind;      /* an open slash path: "latent" takes "latent/wan21"; kinds: latent, embedding, image, frames,
+    const char *kind;      /* an open slash path: "latent" takes "latent/wan21"; alternatives are joined by "|":
+                              latent, embedding, image, frames (ports that take images too: "frames|image"),
                               resource/wan, resource/wan-vae, resource/umt5, file                                          */
     int flags;
     const char *doc;

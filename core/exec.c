@@ -1,0 +1,525 @@
+/* execute's face, three ways: dry (records a trace), wet (follows it), eager (no trace; tests).
+ *
+ * Temporaries are a stack that grows down from the top of the arena; what lives longer (outputs, kept tensors, weights) lies below
+ * it at planned addresses. A tick is the time between two changes of what lies below: the planner needs the tallest stack of each
+ * tick and nothing else, so addresses of temporaries need no planning. Invariant: in a wet run the stack never exceeds its tick's
+ * planned height, and every call is the trace's next record, or the run has "left its plan". */
+#include "core/internal.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+int kg_grow(void *array, size_t *cap, size_t n, size_t item)
+{
+    if (n < *cap)
+        return 1;
+    size_t room = *cap ? *cap * 2 : 256;
+    void *p = realloc(*(void **)array, room * item);
+    if (!p) {
+        kg_fail(KG_FAILED, "out of host memory for %zu bytes of the trace", room * item);
+        return 0;
+    }
+    *(void **)array = p;
+    *cap = room;
+    return 1;
+}
+
+void kg_trace_free(kg_trace *t)
+{
+    free(t->records);
+    free(t->ticks);
+    free(t->uses);
+    free(t->keeps);
+    memset(t, 0, sizeof *t);
+}
+
+int kg_ctx_failed(const kg_ctx *c)
+{
+    return kg_error_last()->status != KG_OK || atomic_load_explicit(c->stop, memory_order_relaxed);
+}
+
+void kg_ctx_path(const kg_ctx *c, const kg_exec *x, char *out, size_t n)
+{
+    size_t used = 0;
+    if (x->type)
+        used = (size_t)snprintf(out, n, x->label && x->label[0] ? "%s '%s'" : "%s", x->type->name, x->label);
+    for (int i = 0; i < c->depth && used < n; ++i)
+        if (c->scope[i].frame == x && c->scope[i].name)
+            used += (size_t)snprintf(out + used, n - used, c->scope[i].n > 0 ? " > %s %lld" : " > %s", c->scope[i].name,
+                                     (long long)c->scope[i].i);
+}
+
+static void give_path(const kg_exec *x)
+{
+    if (kg_error_last()->status != KG_OK && !kg_error_last()->path[0]) {
+        char path[256] = "";
+        kg_ctx_path(x->ctx, x, path, sizeof path);
+        kg_error_path(path);
+    }
+}
+
+static void left_plan(kg_exec *x, const char *what)
+{
+    kg_fail(KG_FAILED, "the run left its plan: %s (an error of this program, not of the graph)", what);
+    give_path(x);
+}
+
+/* Adds (dry) or checks (wet) one record; 1: go on. */
+static int record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds)
+{
+    kg_ctx *c = x->ctx;
+    if (c->mode == KG_EAGER || !c->trace)
+        return !kg_ctx_failed(c);
+    if (kg_ctx_failed(c))
+        return 0;
+    kg_trace *t = c->trace;
+    if (c->mode == KG_DRY) {
+        if (!kg_grow(&t->records, &t->cap_records, t->n_records, sizeof *t->records))
+            return 0;
+        t->records[t->n_records++] = (kg_record){.kind = kind, .tick = c->tick & 0xffffff, .index = index, .bytes = bytes, .seconds = seconds};
+        t->ticks[c->tick].seconds += seconds;
+        return 1;
+    }
+    const kg_record *r = &t->records[c->cursor];
+    if (c->cursor >= t->n_records || r->kind != kind || r->bytes != bytes) {
+        left_plan(x, c->cursor >= t->n_records ? "it does more than was planned" : "a call differs from the planned one");
+        return 0;
+    }
+    ++c->cursor;
+    return 1;
+}
+
+void kg_ctx_tick(kg_ctx *c)
+{
+    if (!c->trace)
+        return;
+    kg_trace *t = c->trace;
+    if (c->mode == KG_DRY) {
+        if (!kg_grow(&t->ticks, &t->cap_ticks, t->n_ticks, sizeof *t->ticks))
+            return;
+        t->ticks[t->n_ticks++] = (kg_tick){.height = c->height};
+        c->tick = (uint32_t)t->n_ticks - 1;
+    } else {
+        ++c->tick;
+        c->limit = c->tick < t->n_ticks ? t->ticks[c->tick].height : 0;
+        kg_run_tick(c->run, c->tick);
+    }
+}
+
+const void *kg_params(kg_exec *x) { return x->params; }
+const void *kg_prepared(kg_exec *x) { return x->prepared; }
+const kg_desc *kg_desc_in(kg_exec *x, int port) { return x->in[port]; }
+const kg_desc *kg_desc_out(kg_exec *x, int port) { return x->out[port]; }
+kg_tensor kg_in(kg_exec *x, int port) { return kg_in_item(x, port, 0); }
+kg_tensor kg_out(kg_exec *x, int port) { return kg_out_item(x, port, 0); }
+kg_tensor kg_in_item(kg_exec *x, int port, int item) { return x->in_values[port]->item[item]; }
+kg_tensor kg_out_item(kg_exec *x, int port, int item) { return x->out_values[port]->item[item]; }
+kg_device *kg_exec_device(kg_exec *x) { return x->ctx->device; }
+int kg_exec_lane(kg_exec *x) { return x->ctx->lane; }
+int64_t kg_first(kg_exec *x) { return x->first; }
+int kg_knob(kg_exec *x, int knob) { return x->type->knobs[knob].value[x->knob[knob]]; }
+const char *kg_provenance(kg_exec *x) { return x->ctx->provenance ? x->ctx->provenance : ""; }
+int kg_cancelled(kg_exec *x) { return atomic_load_explicit(x->ctx->stop, memory_order_relaxed); }
+
+/* ---- memory ---- */
+kg_tensor kg_temp(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
+{
+    kg_ctx *c = x->ctx;
+    kg_tensor t = kg_tensor_make(NULL, d, rank, shape);
+    size_t bytes = kg_align(kg_bytes(&t));
+    if (!record(x, KG_R_TEMP, 0, bytes, 0))
+        return t;
+    if (c->mode != KG_DRY && c->height + bytes > c->limit) {
+        if (c->mode == KG_EAGER || !c->trace)
+            kg_fail(KG_FAILED, "the arena of %zu bytes is full", c->limit);
+        else
+            left_plan(x, "its temporaries exceed the planned height");
+        return t;
+    }
+    c->height += bytes;
+    if (c->height > c->peak)
+        c->peak = c->height;
+    if (c->mode == KG_DRY && c->trace && c->height > c->trace->ticks[c->tick].height)
+        c->trace->ticks[c->tick].height = c->height;
+    t.at = c->top - c->height;
+    return t;
+}
+
+kg_tensor kg_keep(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
+{
+    kg_ctx *c = x->ctx;
+    kg_tensor t = kg_tensor_make(NULL, d, rank, shape);
+    size_t bytes = kg_align(kg_bytes(&t));
+    if (c->mode == KG_EAGER) {
+        t.at = c->bottom + c->kept;
+        c->kept += bytes;
+        if (c->kept + c->height > c->limit)
+            kg_fail(KG_FAILED, "the arena of %zu bytes is full", c->limit);
+        return t;
+    }
+    if (!record(x, KG_R_KEEP, c->next_keep, bytes, 0))
+        return t;
+    kg_ctx_tick(c);
+    if (c->mode == KG_DRY) {
+        kg_trace *tr = c->trace;
+        if (!kg_grow(&tr->keeps, &tr->cap_keeps, tr->n_keeps, sizeof *tr->keeps))
+            return t;
+        tr->keeps[tr->n_keeps++] = (kg_keep_site){.bytes = bytes, .first = c->tick, .last = UINT32_MAX};
+        t.at = KG_DRY_BASE;
+    } else {
+        t.at = kg_plan_keep(c->plan, c->next_keep);
+    }
+    ++c->next_keep;
+    return t;
+}
+
+size_t kg_mark(kg_exec *x) { return x->ctx->height; }
+void kg_release(kg_exec *x, size_t mark) { x->ctx->height = mark; }
+
+/* ---- scopes ---- */
+int kg_enter(kg_exec *x, const char *name, int64_t i, int64_t n)
+{
+    kg_ctx *c = x->ctx;
+    uint32_t at = c->trace ? (uint32_t)(c->mode == KG_DRY ? c->trace->n_records : c->cursor) : 0;
+    if (!record(x, KG_R_ENTER, 0, 0, 0)) {
+        give_path(x);
+        return 1;
+    }
+    if (c->depth == KG_DEPTH) {
+        kg_fail(KG_FAILED, "scopes are nested deeper than %d", KG_DEPTH);
+        give_path(x);
+        return 1;
+    }
+    c->scope[c->depth++] = (kg_scope){.name = name, .i = i, .n = n, .height = c->height, .uses = (uint32_t)c->n_open, .record = at, .frame = x};
+    return 0;
+}
+
+/* Uses opened in the scope end: what they hold below the stack may be replaced from the next tick on. */
+static void close_uses(kg_ctx *c, uint32_t keep)
+{
+    if ((uint32_t)c->n_open == keep)
+        return;
+    for (int i = (int)keep; i < c->n_open; ++i)
+        if (c->mode == KG_DRY && c->trace)
+            c->trace->uses[c->open[i].use].last = c->tick;
+    c->n_open = (int)keep;
+    if (c->mode != KG_EAGER)
+        kg_ctx_tick(c);
+}
+
+int kg_leave(kg_exec *x)
+{
+    kg_ctx *c = x->ctx;
+    kg_scope s = c->scope[c->depth - 1];
+    give_path(x);
+    int counted = 0;
+    for (int i = 0; i + 1 < c->depth; ++i)
+        counted |= c->scope[i].frame == x && c->scope[i].n > 0;
+    --c->depth;
+    c->height = s.height;
+    int go = record(x, KG_R_LEAVE, 0, 0, 0);
+    if (c->mode == KG_DRY && c->trace && go)
+        c->trace->records[s.record].index = (uint32_t)c->trace->n_records - 1;
+    close_uses(c, s.uses);
+    if (go && c->mode == KG_WET && s.n > 0 && c->run)
+        kg_run_step(c->run, x, &s, !counted);
+    return !go;
+}
+
+/* ---- fronts ---- */
+static uint64_t name_hash(const char *s)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (; *s; ++s)
+        h = (h ^ (unsigned char)*s) * 0x100000001b3u;
+    return h;
+}
+
+int kg_front(kg_exec *x, const char *op, kg_class class, double flops, double bytes)
+{
+    kg_ctx *c = x->ctx;
+    float seconds = 0;
+    if (c->mode == KG_DRY && c->profile) {
+        const kg_profile *p = c->profile;
+        double work = class >= KG_C_ROWS ? 0 : flops / p->rate[class], traffic = bytes / p->rate[KG_C_ROWS];
+        seconds = (float)((work > traffic ? work : traffic) + p->launch);
+        ++c->trace->fronts;
+    }
+    uint64_t h = name_hash(op) ^ (uint64_t)flops * 0x9e3779b97f4a7c15u ^ (uint64_t)bytes;
+    return record(x, KG_R_FRONT, class, h, seconds) && c->mode != KG_DRY;
+}
+
+void kg_front_fail(kg_exec *x, const char *op, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    kg_fail(KG_FAILED, "%s: %s", op, text);
+    give_path(x);
+}
+
+int kg_put(kg_exec *x, kg_tensor t, const void *p, size_t bytes)
+{
+    if (kg_bytes(&t) != bytes)
+        kg_front_fail(x, "put", "%zu bytes for a tensor of %zu", bytes, kg_bytes(&t));
+    if (!record(x, KG_R_PUT, 0, bytes, 0))
+        return 1;
+    if (x->ctx->mode == KG_DRY)
+        return 0;
+    kg_device *d = x->ctx->device;
+    if (d->ops->write(d, x->ctx->lane, t.at, p, bytes) != KG_OK ||
+        d->ops->sync(d, d->ops->record(d, x->ctx->lane)) != KG_OK)
+        return 1;
+    return 0;
+}
+
+int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins, int n_out,
+            const kg_tensor *outs, size_t host_bytes)
+{
+    (void)n_in;
+    (void)n_out;
+    if (host_bytes > x->host_bytes)
+        x->host_bytes = host_bytes;
+    if (!record(x, KG_R_WORK, 0, arg_bytes, 0))
+        return 1;
+    if (x->ctx->mode == KG_DRY)
+        return 0;
+    max_align_t copy[16];
+    if (arg_bytes > sizeof copy)
+        kg_front_fail(x, "work", "%zu bytes of arguments, at most %zu", arg_bytes, sizeof copy);
+    else if (arg)
+        memcpy(copy, arg, arg_bytes);
+    if (kg_error_last()->status == KG_OK && fn(copy, ins, outs) != KG_OK && kg_error_last()->status == KG_OK)
+        kg_fail(KG_FAILED, "host work failed");
+    give_path(x);
+    return kg_error_last()->status != KG_OK;
+}
+
+int kg_ask(kg_exec *x, kg_tensor t, int32_t *flag)
+{
+    *flag = 0;
+    if (!record(x, KG_R_ASK, 0, 4, 0))
+        return 1;
+    if (x->ctx->mode == KG_DRY)
+        return 0;
+    kg_device *d = x->ctx->device;
+    if (d->ops->fetch(d, x->ctx->lane, flag, t.at, sizeof *flag) != KG_OK ||
+        d->ops->sync(d, d->ops->record(d, x->ctx->lane)) != KG_OK)
+        return 1;
+    return 0;
+}
+
+void *kg_state(kg_exec *x, size_t bytes, void (*destroy)(void *))
+{
+    if (!x->state) {
+        x->state = calloc(1, bytes ? bytes : 1);
+        x->state_bytes = bytes;
+        x->state_destroy = destroy;
+        if (!x->state)
+            kg_fail(KG_FAILED, "out of host memory for %zu bytes", bytes);
+    }
+    return x->state;
+}
+
+void kg_frame_drop_state(kg_exec *x)
+{
+    if (x->state && x->state_destroy)
+        x->state_destroy(x->state);
+    free(x->state);
+    x->state = NULL;
+}
+
+/* ---- weights ---- */
+void kg_segment_tensors(const kg_resource *r, int segment, void *base, kg_tensor *out)
+{
+    const kg_segment *s = &r->segments[segment];
+    size_t at = 0;
+    for (int i = 0; i < s->count; ++i) {
+        const kg_weight *w = &r->weights[s->first + i];
+        out[i] = kg_tensor_make((char *)base + at, w->dtype, w->rank, w->shape);
+        at += kg_align(kg_bytes(&out[i]));
+    }
+}
+
+int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
+{
+    kg_ctx *c = x->ctx;
+    const kg_resource *r = x->in_resource[port];
+    w->n = r->segments[segment].count;
+    w->t = c->weights[0];
+    kg_ctx_tick(c);
+    if (!record(x, KG_R_USE, c->next_use, r->segments[segment].bytes, 0))
+        return 1;
+    if (c->n_open == KG_OPEN_USES || w->n > KG_SEGMENT_WEIGHTS) {
+        kg_front_fail(x, "use", "more than %d segments at once, or a segment of more than %d weights", KG_OPEN_USES, KG_SEGMENT_WEIGHTS);
+        return 1;
+    }
+    void *base = KG_DRY_BASE;
+    if (c->mode == KG_DRY) {
+        kg_trace *t = c->trace;
+        if (!kg_grow(&t->uses, &t->cap_uses, t->n_uses, sizeof *t->uses))
+            return 1;
+        t->uses[t->n_uses++] = (kg_use_site){.resource = r->id, .segment = segment, .first = c->tick, .last = c->tick};
+    } else if (kg_run_use(c->run, c->next_use, &base)) {
+        give_path(x);
+        return 1;
+    }
+    c->open[c->n_open].use = c->next_use++;
+    w->t = c->weights[c->n_open];
+    kg_segment_tensors(r, segment, base, c->weights[c->n_open++]);
+    return 0;
+}
+
+int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset)
+{
+    kg_ctx *c = x->ctx;
+    if (kg_ctx_failed(c) || c->mode == KG_DRY)
+        return kg_ctx_failed(c);
+    return c->device->ops->read(c->device, c->lane, t.at, file, offset, kg_bytes(&t)) != KG_OK;
+}
+
+kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_tensor *out)
+{
+    kg_exec x = {.ctx = c, .node = -1};
+    const kg_segment *s = &r->segments[segment];
+    kg_segment_tensors(r, segment, base, out);
+    c->height = c->peak = 0;
+    if (r->fill)
+        return r->fill(&x, r, segment, out);
+    for (int i = 0; i < s->count; ++i)
+        if (kg_read(&x, out[i], r->weights[s->first + i].file, r->weights[s->first + i].offset))
+            return kg_error_last()->status ? kg_error_last()->status : KG_CANCELLED;
+    return KG_OK;
+}
+
+/* ---- streams and units ---- */
+kg_status kg_frame_call(kg_exec *x, kg_status (*fn)(kg_exec *))
+{
+    if (!fn)
+        return KG_OK;
+    if (kg_enter(x, NULL, 0, 0))
+        return kg_error_last()->status ? kg_error_last()->status : KG_CANCELLED;
+    kg_status s = fn(x);
+    if (s != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
+        kg_fail(s, "failed without saying why");
+    give_path(x);
+    while (x->ctx->depth > 0 && x->ctx->scope[x->ctx->depth - 1].frame == x && x->ctx->scope[x->ctx->depth - 1].name)
+        kg_leave(x);       /* scopes left open by an early return */
+    kg_leave(x);
+    return kg_error_last()->status ? kg_error_last()->status : kg_cancelled(x) ? KG_CANCELLED : KG_OK;
+}
+
+kg_status kg_frame_chunk(kg_exec *x, kg_tensor chunk)
+{
+    const kg_desc *d = NULL;
+    for (int i = 0; x->type->inputs[i].name; ++i)
+        if (x->type->inputs[i].flags & KG_STREAM)
+            d = x->in[i];
+    if (kg_enter(x, "chunk", x->chunks, d ? d->chunks : 0))
+        return KG_FAILED;
+    if (x->type->chunk(x, chunk, x->chunks++) != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
+        kg_fail(KG_FAILED, "failed without saying why");
+    give_path(x);
+    kg_leave(x);
+    return kg_error_last()->status;
+}
+
+int kg_emit(kg_exec *x, int port, kg_tensor chunk)
+{
+    if (!record(x, KG_R_EMIT, 0, kg_bytes(&chunk), 0))
+        return 1;
+    for (int i = 0; i < x->consumers; ++i)
+        if (x->consumer_port[i] == port && kg_frame_chunk(x->consumer[i], chunk) != KG_OK)
+            return 1;
+    return 0;
+}
+
+static kg_status all(kg_exec *x, int ending)
+{
+    kg_status s = KG_OK;
+    if (!ending && x->type->chunk)
+        s = kg_frame_call(x, x->type->begin);
+    if (ending && x->type->chunk)
+        s = kg_frame_call(x, x->type->end);
+    for (int i = 0; i < x->consumers && s == KG_OK; ++i)
+        s = all(x->consumer[i], ending);
+    return s;
+}
+
+/* A plain tensor joined to a stream port is a stream of one chunk. */
+static kg_status feed(kg_exec *x)
+{
+    for (int i = 0; x->type->inputs[i].name; ++i)
+        if (x->type->inputs[i].flags & KG_STREAM && x->in_values[i])
+            return kg_frame_chunk(x, x->in_values[i]->item[0]);
+    return KG_OK;
+}
+
+kg_status kg_unit_execute(kg_exec *root)
+{
+    kg_status s = all(root, 0);
+    if (s == KG_OK)
+        s = root->type->chunk ? feed(root) : kg_frame_call(root, root->type->execute);
+    return s == KG_OK ? all(root, 1) : s;
+}
+
+/* ---- checkpoints ---- */
+int kg_restore(kg_exec *x, const kg_tensor *tensors, int n)
+{
+    if (!record(x, KG_R_RESTORE, 0, (uint64_t)n, 0))
+        return 1;
+    return x->ctx->mode == KG_WET && kg_run_restore(x->ctx->run, x, tensors, n);
+}
+
+int kg_save(kg_exec *x, int64_t next_step, int64_t steps, const kg_tensor *tensors, int n)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < n; ++i)
+        bytes += kg_bytes(&tensors[i]);
+    if (2 * bytes > x->host_bytes)     /* one waiting for the writer, one being written */
+        x->host_bytes = 2 * bytes;
+    if (!record(x, KG_R_SAVE, 0, bytes, 0))
+        return 1;
+    if (x->ctx->mode == KG_WET)
+        kg_run_save(x->ctx->run, x, next_step, steps, tensors, n);
+    return 0;
+}
+
+/* ---- eager ---- */
+kg_exec *kg_eager_new(kg_device *d, size_t arena_bytes)
+{
+    kg_exec *x = calloc(1, sizeof *x);
+    kg_ctx *c = calloc(1, sizeof *c);
+    void *arena = NULL;
+    if (x && c && d->ops->reserve(d, arena_bytes, &arena) == KG_OK) {
+        *c = (kg_ctx){.mode = KG_EAGER, .device = d, .top = (char *)arena + arena_bytes, .limit = arena_bytes, .bottom = arena};
+        c->stop = &c->own_stop;
+        x->ctx = c;
+        x->node = -1;
+        return x;
+    }
+    free(x);
+    free(c);
+    return NULL;
+}
+
+void kg_eager_reset(kg_exec *x)
+{
+    x->ctx->height = x->ctx->kept = 0;
+    x->ctx->depth = 0;
+}
+
+void kg_eager_free(kg_exec *x)
+{
+    if (!x)
+        return;
+    x->ctx->device->ops->release(x->ctx->device);
+    free(x->ctx);
+    free(x);
+}
