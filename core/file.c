@@ -1,98 +1,33 @@
-/* Where files are found and opened. Everything that the engine reads on behalf of a script comes through kg_open.
+/* Where files are found and opened. Everything that the engine reads on behalf of a script comes
+ * through kg_open.
  *
- * A path is compared in its plain form: absolute, without "." and double slashes, but with ".." left in, since only the kernel
- * knows where that leads when links are about. A plain form that still holds ".." matches a grant only letter for letter, and is
- * never taken as lying beneath anything by its spelling alone.
- *
- * Invariants: a plain root is never left, neither by ".." nor by a link (openat2 with RESOLVE_BENEATH; without it, the opened
- * object's own path is compared before anything is read); what is opened is a regular file; roots and grants are set up before the
- * first open and constant afterwards, so that opening needs no lock. */
+ * Invariants: a plain root is never left, neither by ".." nor by a link (openat2 with
+ * RESOLVE_BENEATH; without it, the opened object's own path is compared before anything is read);
+ * what is opened is a regular file; roots and grants are set up before the first open and constant
+ * afterwards, so that opening needs no lock. */
 #include "core/file.h"
 
-#include "core/key.h"
+#include "core/paths.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { MAX_ROOTS = 64, MAX_SUBFOLDERS = 256 };
-
-typedef struct root { char *folder, *plain; int fd, type; } root;
-typedef struct path_list { char **items; int n; } path_list;
-struct kg_files {
-    root roots[MAX_ROOTS];
-    int n_roots;
-    path_list grants, outs;        /* plain forms                                    */
-    kg_identity_memo memo;
-};
 /* Where a search ended: an open descriptor, or the reason that says most. */
 typedef struct found { int fd, why; char path[PATH_MAX]; } found;
 
-/* ---- paths ---- */
-
-/* The plain form of path; 0 when it is empty, too long, or the current folder is gone. */
-static int plain_form(const char *path, char out[PATH_MAX])
-{
-    if (!path || !*path || strlen(path) >= PATH_MAX)
-        return 0;
-    size_t n = 0;
-    if (*path != '/') {
-        if (!getcwd(out, PATH_MAX))
-            return 0;
-        n = strlen(out);
-        n -= n == 1;
-    }
-    for (const char *p = path; *p;) {
-        size_t part = strcspn(p, "/");
-        if (part && !(part == 1 && *p == '.')) {
-            if (n + part + 2 > PATH_MAX)
-                return 0;
-            out[n++] = '/';
-            memcpy(out + n, p, part);
-            n += part;
-        }
-        p += part + (p[part] == '/');
-    }
-    if (!n)
-        out[n++] = '/';
-    out[n] = 0;
-    return 1;
-}
-
-static int has_dotdot(const char *path)
-{
-    for (const char *p = path; *p;) {
-        size_t part = strcspn(p, "/");
-        if (part == 2 && p[0] == '.' && p[1] == '.')
-            return 1;
-        p += part + (p[part] == '/');
-    }
-    return 0;
-}
-
-/* What is left of the plain form `path` beneath the plain form `folder`; NULL when it does not lie there. */
-static const char *beneath(const char *folder, const char *path)
-{
-    size_t n = strlen(folder);
-    if (n == 1)
-        return path[1] ? path + 1 : NULL;
-    return !strncmp(path, folder, n) && path[n] == '/' && path[n + 1] ? path + n + 1 : NULL;
-}
-
-static kg_status list_add(path_list *list, const char *path, const char *what)
+static kg_status list_add(kg_path_list *list, const char *path, const char *what)
 {
     char plain[PATH_MAX];
-    if (!plain_form(path, plain))
+    if (!kg_path_plain(path, plain))
         return kg_fail(KG_INPUT, "%s '%s' is no usable path", what, path ? path : "");
     char **items = realloc(list->items, (size_t)(list->n + 1) * sizeof *items);
     char *copy = strdup(plain);
@@ -106,7 +41,7 @@ static kg_status list_add(path_list *list, const char *path, const char *what)
     return KG_OK;
 }
 
-static void list_free(path_list *list)
+static void list_free(kg_path_list *list)
 {
     for (int i = 0; i < list->n; ++i)
         free(list->items[i]);
@@ -140,11 +75,11 @@ void kg_files_free(kg_files *f)
 kg_status kg_files_root(kg_files *f, const char *folder, int type)
 {
     char plain[PATH_MAX];
-    if (!plain_form(folder, plain))
+    if (!kg_path_plain(folder, plain))
         return kg_fail(KG_INPUT, "'%s' is no usable folder", folder ? folder : "");
-    if (f->n_roots == MAX_ROOTS)
-        return kg_fail(KG_USAGE, "more than %d folders to read from", MAX_ROOTS);
-    root r = {.type = type, .fd = open(plain, O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    if (f->n_roots == KG_ROOTS_MAX)
+        return kg_fail(KG_USAGE, "more than %d folders to read from", KG_ROOTS_MAX);
+    kg_root r = {.type = type, .fd = open(plain, O_PATH | O_DIRECTORY | O_CLOEXEC)};
     if (r.fd < 0)
         return kg_fail(KG_INPUT, "cannot open the folder '%s': %s", folder, strerror(errno));
     r.folder = strdup(folder);
@@ -159,22 +94,32 @@ kg_status kg_files_root(kg_files *f, const char *folder, int type)
     return KG_OK;
 }
 
-kg_status kg_files_grant(kg_files *f, const char *path) { return list_add(&f->grants, path, "the input"); }
+kg_status kg_files_grant(kg_files *f, const char *path)
+{
+    return list_add(&f->grants, path, "the input");
+}
 
-kg_status kg_files_grant_out(kg_files *f, const char *path) { return list_add(&f->outs, path, "the output"); }
+kg_status kg_files_grant_out(kg_files *f, const char *path)
+{
+    return list_add(&f->outs, path, "the output");
+}
 
-void kg_files_memo(kg_files *f, const kg_identity_memo *memo) { f->memo = memo ? *memo : (kg_identity_memo){0}; }
+void kg_files_memo(kg_files *f, const kg_identity_memo *memo)
+{
+    f->memo = memo ? *memo : (kg_identity_memo){0};
+}
 
 /* ---- opening ---- */
 
-enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };      /* NONBLOCK: a FIFO must not hang the run */
+/* NONBLOCK: a FIFO must not hang the run. */
+enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, SUBFOLDERS_MAX = 256 };
 
-/* For kernels without openat2 (before 5.6, or a container's filter): opens the object without reading it, asks where it is, and
- * opens it for reading only when that is below the root. */
+/* For kernels without openat2 (before 5.6, or a container's filter): opens the object without
+ * reading it, asks where it is, and opens it for reading only when that is below the root. */
 static int open_beneath_checked(int root_fd, const char *path)
 {
     char link[64], root_at[PATH_MAX], at[PATH_MAX];
-    if (*path == '/' || has_dotdot(path))
+    if (*path == '/' || kg_path_has_dotdot(path))
         return errno = EXDEV, -1;
     int fd = openat(root_fd, path, O_PATH | O_CLOEXEC);
     if (fd < 0)
@@ -188,7 +133,7 @@ static int open_beneath_checked(int root_fd, const char *path)
         errno = EXDEV;
     else {
         root_at[n] = at[m] = 0;
-        if (beneath(root_at, at))
+        if (kg_path_beneath(root_at, at))
             result = open(link, OPEN_FLAGS);
         else
             errno = EXDEV;
@@ -203,7 +148,7 @@ static int open_beneath(int root_fd, const char *path)
 {
     struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = -1;
-    for (int tries = 0; tries < 8; ++tries) {              /* EAGAIN: a rename elsewhere disturbed the walk */
+    for (int tries = 0; tries < 8; ++tries) { /* EAGAIN: a rename elsewhere disturbed the walk */
         fd = syscall(SYS_openat2, root_fd, path, &how, sizeof how);
         if (fd >= 0 || errno != EAGAIN)
             break;
@@ -222,34 +167,48 @@ static void note(found *out, const char *path)
     }
 }
 
-/* Opens root/path; links that lead out are followed below models folders only. */
-static int try_root(const root *r, const char *path, found *out)
+/* Takes fd (or errno, when it is -1) as the answer for path; folders do not count. */
+static int take(found *out, int fd, const char *path)
 {
-    int fd = open_beneath(r->fd, path);
-    if (fd < 0 && errno == EXDEV && r->type == KG_ROOT_MODELS && !has_dotdot(path))
-        fd = openat(r->fd, path, OPEN_FLAGS);
-    int why = errno;
-    char full[PATH_MAX];
-    int bare = !strcmp(r->folder, ".");
-    int n = snprintf(full, sizeof full, "%s%s%s", bare ? "" : r->folder, bare ? "" : "/", path);
-    errno = n >= (int)sizeof full ? ENAMETOOLONG : why;
-    if (fd >= 0 && n >= (int)sizeof full) {
+    struct stat st;
+    if (fd >= 0 && !fstat(fd, &st) && S_ISDIR(st.st_mode)) {
         close(fd);
         fd = -1;
+        errno = EISDIR;
     }
     if (fd < 0) {
-        note(out, full);
+        note(out, path);
         return 0;
     }
     out->fd = fd;
-    memcpy(out->path, full, (size_t)n + 1);
+    snprintf(out->path, sizeof out->path, "%s", path);
     return 1;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+/* Opens root/path; links that lead out are followed below models folders only. */
+static int try_root(const kg_root *r, const char *path, found *out)
+{
+    char full[PATH_MAX];
+    int bare = !strcmp(r->folder, ".");
+    int n = snprintf(full, sizeof full, "%s%s%s", bare ? "" : r->folder, bare ? "" : "/", path);
+    if (n >= (int)sizeof full) {
+        errno = ENAMETOOLONG;
+        return take(out, -1, r->folder);
+    }
+    int fd = open_beneath(r->fd, path);
+    if (fd < 0 && errno == EXDEV && r->type == KG_ROOT_MODELS && !kg_path_has_dotdot(path))
+        fd = openat(r->fd, path, OPEN_FLAGS);
+    return take(out, fd, full);
+}
 
-/* The direct sub-folders of a models folder, sorted, so that the choice does not hang on the file system's order. */
-static int subfolders(const root *r, char *names[MAX_SUBFOLDERS])
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The direct sub-folders of a models folder, sorted, so that the choice does not hang on the file
+ * system's order. */
+static int subfolders(const kg_root *r, char *names[SUBFOLDERS_MAX])
 {
     int n = 0, fd = openat(r->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -258,11 +217,13 @@ static int subfolders(const root *r, char *names[MAX_SUBFOLDERS])
             close(fd);
         return 0;
     }
-    for (struct dirent *e; n < MAX_SUBFOLDERS && (e = readdir(dir));) {
+    for (struct dirent *e; n < SUBFOLDERS_MAX && (e = readdir(dir));) {
         struct stat st;
-        if (e->d_name[0] == '.' || (e->d_type != DT_DIR && e->d_type != DT_LNK && e->d_type != DT_UNKNOWN))
+        if (e->d_name[0] == '.' ||
+            (e->d_type != DT_DIR && e->d_type != DT_LNK && e->d_type != DT_UNKNOWN))
             continue;
-        if (!fstatat(fd, e->d_name, &st, 0) && S_ISDIR(st.st_mode) && (names[n] = strdup(e->d_name)))
+        if (!fstatat(fd, e->d_name, &st, 0) && S_ISDIR(st.st_mode) &&
+            (names[n] = strdup(e->d_name)))
             ++n;
     }
     closedir(dir);
@@ -270,16 +231,18 @@ static int subfolders(const root *r, char *names[MAX_SUBFOLDERS])
     return n;
 }
 
-/* ComfyUI's layout: one level of folders by what a file is for. A name that two of them hold is worth a warning. */
-static int try_subfolders(const root *r, const char *path, found *out)
+/* ComfyUI's layout: one level of folders by what a file is for. A name that two of them hold is
+ * worth a warning. */
+static int try_subfolders(const kg_root *r, const char *path, found *out)
 {
-    char *names[MAX_SUBFOLDERS], below[PATH_MAX];
+    char *names[SUBFOLDERS_MAX], below[PATH_MAX];
     int n = subfolders(r, names), got = 0;
     for (int i = 0; i < n; ++i) {
         found other = {.fd = -1, .why = ENOENT};
         if (snprintf(below, sizeof below, "%s/%s", names[i], path) < (int)sizeof below &&
             try_root(r, below, got ? &other : out) && got++) {
-            kg_log("'%s' is in two folders: '%s' is taken, '%s' is not", path, out->path, other.path);
+            kg_log("'%s' is in two folders: '%s' is taken, '%s' is not", path, out->path,
+                   other.path);
             close(other.fd);
         }
         free(names[i]);
@@ -291,16 +254,11 @@ static int try_subfolders(const root *r, const char *path, found *out)
 static int try_grants(const kg_files *f, const char *path, const char *plain, found *out)
 {
     for (int i = 0; i < f->grants.n; ++i) {
-        const char *rest = beneath(f->grants.items[i], plain);
-        if (strcmp(f->grants.items[i], plain) && (!rest || has_dotdot(rest)))
+        const char *rest = kg_path_beneath(f->grants.items[i], plain);
+        if (strcmp(f->grants.items[i], plain) && (!rest || kg_path_has_dotdot(rest)))
             continue;
-        out->fd = open(plain, OPEN_FLAGS);
-        if (out->fd < 0) {
-            note(out, path);
-            continue;
-        }
-        snprintf(out->path, sizeof out->path, "%s", path);
-        return 1;
+        if (take(out, open(plain, OPEN_FLAGS), path))
+            return 1;
     }
     return 0;
 }
@@ -308,13 +266,14 @@ static int try_grants(const kg_files *f, const char *path, const char *plain, fo
 static int try_roots(const kg_files *f, const char *path, const char *plain, found *out)
 {
     for (int i = 0; i < f->n_roots; ++i) {
-        const root *r = &f->roots[i];
-        const char *rest = *path == '/' ? beneath(r->plain, plain) : path;
+        const kg_root *r = &f->roots[i];
+        const char *rest = *path == '/' ? kg_path_beneath(r->plain, plain) : path;
         if (*path == '/' && !rest)
             continue;
         if (try_root(r, rest, out))
             return 1;
-        if (*path != '/' && r->type == KG_ROOT_MODELS && !has_dotdot(path) && try_subfolders(r, path, out))
+        if (*path != '/' && r->type == KG_ROOT_MODELS && !kg_path_has_dotdot(path) &&
+            try_subfolders(r, path, out))
             return 1;
     }
     return 0;
@@ -324,20 +283,20 @@ static int search(const kg_files *f, const char *path, found *out)
 {
     char plain[PATH_MAX];
     *out = (found){.fd = -1, .why = *path == '/' ? EXDEV : ENOENT};
-    if (!plain_form(path, plain)) {
+    if (!kg_path_plain(path, plain)) {
         out->why = ENAMETOOLONG;
         return 0;
     }
-    if (*path == '/')          /* an absolute path that nothing holds is refused without a look at the disk */
+    /* An absolute path that nothing holds is refused without a look at the disk. */
+    if (*path == '/')
         for (int i = 0; i < f->n_roots + f->grants.n && out->why == EXDEV; ++i) {
             const char *top = i < f->n_roots ? f->roots[i].plain : f->grants.items[i - f->n_roots];
-            if (beneath(top, plain) || !strcmp(top, plain))
+            if (kg_path_beneath(top, plain) || !strcmp(top, plain))
                 out->why = ENOENT;
         }
     return try_grants(f, path, plain, out) || try_roots(f, path, plain, out);
 }
 
-/* The roots, for the hint: "models (and its sub-folders), ." */
 static void hint_roots(const kg_files *f)
 {
     kg_hint(f->n_roots ? "looked in" : "no folder to look in was given");
@@ -354,9 +313,11 @@ static kg_status not_found(const kg_files *f, const char *path, const found *out
         hint_roots(f);
     } else if (out->why == EXDEV || out->why == ELOOP) {
         status = kg_fail(KG_USAGE, "'%s' leads out of the folders that may be read", path);
-        kg_hint("--allow DIR or --models DIR opens a folder, and a path typed on the command line is always allowed");
+        kg_hint("--allow DIR or --models DIR opens a folder, and a path typed on the command line "
+                "is always allowed");
     } else
-        status = kg_fail(KG_INPUT, "cannot open '%s': %s", out->path[0] ? out->path : path, strerror(out->why));
+        status = kg_fail(KG_INPUT, "cannot open '%s': %s", out->path[0] ? out->path : path,
+                         strerror(out->why));
     return status;
 }
 
@@ -379,7 +340,8 @@ static kg_file *file_new(int fd, const char *path)
     if (fstat(fd, &st))
         kg_fail(KG_INPUT, "cannot read '%s': %s", path, strerror(errno));
     else if (!S_ISREG(st.st_mode))
-        kg_fail(KG_INPUT, "'%s' is %s, not a file", path, S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
+        kg_fail(KG_INPUT, "'%s' is %s, not a file", path,
+                S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
     else if (!(file = calloc(1, sizeof *file)) || !(file->path = strdup(path)))
         kg_fail(KG_FAILED, "out of memory for a file");
     if (!file || !file->path) {
@@ -418,40 +380,28 @@ int kg_exists(kg_files *f, const char *path)
     return regular;
 }
 
-static int plain_name(const char *name)
-{
-    if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || strlen(name) > NAME_MAX)
-        return 0;
-    for (const unsigned char *p = (const unsigned char *)name; *p; ++p)
-        if (*p == '/' || *p == '\\' || *p < 32 || *p == 127)
-            return 0;
-    return 1;
-}
-
-/* Beside a file found in a root, that root's rules hold; beside a typed one the user has allowed what its index names. Beside
- * means beside the name that was opened, not beside what a link of that name leads to: the shards of a Hugging Face snapshot
- * are links next to the index. */
+/* Beside a file found in a root, that root's rules hold; beside a typed one the user has allowed
+ * what its index names. Beside means beside the name that was opened, not beside what a link of
+ * that name leads to: the shards of a Hugging Face snapshot are links next to the index. */
 kg_file *kg_open_beside(kg_files *f, const kg_file *file, const char *name)
 {
     char self[PATH_MAX], path[PATH_MAX];
-    if (!name || !plain_name(name)) {
-        kg_fail(KG_INPUT, "'%s' names '%s', which is not a plain file name", file->path, name ? name : "");
+    if (!name || !kg_path_is_name(name)) {
+        kg_fail(KG_INPUT, "'%s' names '%s', which is not a plain file name", file->path,
+                name ? name : "");
         return NULL;
     }
     const char *slash = strrchr(file->path, '/');
     int folder = slash ? (int)(slash - file->path) + 1 : 0;
     found out = {.fd = -1, .why = ENOENT};
     int fits = snprintf(path, sizeof path, "%.*s%s", folder, file->path, name) < (int)sizeof path;
-    if (fits && plain_form(file->path, self)) {
-        int typed = 0;
-        for (int i = 0; i < f->grants.n; ++i)
-            typed |= !strcmp(f->grants.items[i], self);
-        if (typed) {
+    if (fits && kg_path_plain(file->path, self)) {
+        if (kg_path_listed(&f->grants, self)) {
             out.fd = open(path, OPEN_FLAGS);
             out.why = errno;
         } else {
             char plain[PATH_MAX];
-            if (plain_form(path, plain))
+            if (kg_path_plain(path, plain))
                 search(f, plain, &out);
         }
     }
@@ -460,96 +410,7 @@ kg_file *kg_open_beside(kg_files *f, const kg_file *file, const char *name)
     if (out.why == EXDEV || out.why == ELOOP)
         not_found(f, path, &out);
     else
-        kg_fail(KG_INPUT, "'%s' names '%s', which cannot be opened beside it: %s", file->path, name, strerror(out.why));
+        kg_fail(KG_INPUT, "'%s' names '%s', which cannot be opened beside it: %s", file->path, name,
+                strerror(out.why));
     return NULL;
-}
-
-/* ---- a file ---- */
-
-kg_file *kg_file_ref(const kg_file *f)
-{
-    kg_file *file = (kg_file *)(uintptr_t)f;      /* the count is the one thing that changes in a file that others only read */
-    __atomic_add_fetch(&file->refs, 1, __ATOMIC_RELAXED);
-    return file;
-}
-
-void kg_file_unref(kg_file *f)
-{
-    if (!f || __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
-        return;
-    close(f->fd);
-    free(f->path);
-    free(f);
-}
-
-kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes)
-{
-    char *to = dst;
-    if (offset > INT64_MAX || bytes > INT64_MAX - offset)
-        return kg_fail(KG_INPUT, "'%s': a range beyond what a file can hold", f->path);
-    while (bytes) {
-        size_t part = bytes < (1u << 30) ? bytes : 1u << 30;
-        ssize_t n = pread(f->fd, to, part, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return kg_fail(KG_INPUT, "cannot read '%s': %s", f->path, strerror(errno));
-        if (!n)
-            return kg_fail(KG_INPUT, "'%s' is truncated: it ends at byte %llu, %zu bytes short", f->path,
-                           (unsigned long long)offset, bytes);
-        to += n;
-        offset += (uint64_t)n;
-        bytes -= (size_t)n;
-    }
-    return KG_OK;
-}
-
-char *kg_file_text(const kg_file *f, size_t max, size_t *bytes)
-{
-    if (f->size > max) {
-        kg_fail(KG_INPUT, "'%s' has %llu bytes; at most %zu are taken", f->path, (unsigned long long)f->size, max);
-        return NULL;
-    }
-    size_t n = (size_t)f->size;
-    char *text = malloc(n + 1);
-    if (!text)
-        kg_fail(KG_FAILED, "out of memory for the %zu bytes of '%s'", n, f->path);
-    else if (kg_file_read(f, 0, text, n)) {
-        free(text);
-        text = NULL;
-    } else {
-        text[n] = 0;
-        if (bytes)
-            *bytes = n;
-    }
-    return text;
-}
-
-/* ---- writing: who may; core/output.c does it ---- */
-
-/* A script's own choice is a new file in the current folder, by a name that is not hidden. */
-static int new_here(const char *path, const char *plain)
-{
-    char here[PATH_MAX];
-    struct stat st;
-    if (!plain_form(".", here))
-        return 0;
-    const char *name = beneath(here, plain);
-    return name && !has_dotdot(path) && !strchr(name, '/') && name[0] != '.' && plain_name(name) && lstat(plain, &st) &&
-           errno == ENOENT;
-}
-
-kg_status kg_files_may_write(kg_files *f, const char *path)
-{
-    char plain[PATH_MAX];
-    if (!path || !plain_form(path, plain))
-        return kg_fail(KG_USAGE, "'%s' is no usable path for an output", path ? path : "");
-    for (int i = 0; i < f->outs.n; ++i)
-        if (!strcmp(f->outs.items[i], plain))
-            return KG_OK;
-    if (new_here(path, plain))
-        return KG_OK;
-    kg_status status = kg_fail(KG_USAGE, "a script may not write '%s'", path);
-    kg_hint("type the path on the command line (--out FILE); a script itself may only make new files in the current folder");
-    return status;
 }

@@ -1,7 +1,8 @@
-/* Keys and checksums. libb2 does BLAKE2b, xxHash does XXH3; this file only says how values are joined.
+/* Keys and checksums. libb2 does BLAKE2b, xxHash does XXH3; this file only says how values are
+ * joined.
  *
- * Invariant: the bytes hashed for a sequence of calls are fixed for ever (tests/core/key_test.c holds them), because they name what
- * users' caches keep. */
+ * Invariant: the bytes hashed for a sequence of calls are fixed for ever (tests/core/key_test.c
+ * holds them), because they name what users' caches keep. */
 #include "core/key.h"
 
 #include "core/error.h"
@@ -11,7 +12,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-struct kg_hash { blake2b_state state; };
+struct kg_hash {
+    blake2b_state state;
+};
 
 /* NULL without memory; the other functions then do nothing, and the error record says why. */
 kg_hash *kg_hash_new(void)

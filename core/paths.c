@@ -1,0 +1,70 @@
+/* Paths as text: no file is touched here but the current folder's name. */
+#include "core/paths.h"
+
+#include <string.h>
+#include <unistd.h>
+
+int kg_path_plain(const char *path, char out[PATH_MAX])
+{
+    if (!path || !*path || strlen(path) >= PATH_MAX)
+        return 0;
+    size_t n = 0;
+    if (*path != '/') {
+        if (!getcwd(out, PATH_MAX))
+            return 0;
+        n = strlen(out);
+        n -= n == 1;
+    }
+    for (const char *p = path; *p;) {
+        size_t part = strcspn(p, "/");
+        if (part && !(part == 1 && *p == '.')) {
+            if (n + part + 2 > PATH_MAX)
+                return 0;
+            out[n++] = '/';
+            memcpy(out + n, p, part);
+            n += part;
+        }
+        p += part + (p[part] == '/');
+    }
+    if (!n)
+        out[n++] = '/';
+    out[n] = 0;
+    return 1;
+}
+
+int kg_path_has_dotdot(const char *path)
+{
+    for (const char *p = path; *p;) {
+        size_t part = strcspn(p, "/");
+        if (part == 2 && p[0] == '.' && p[1] == '.')
+            return 1;
+        p += part + (p[part] == '/');
+    }
+    return 0;
+}
+
+const char *kg_path_beneath(const char *folder, const char *path)
+{
+    size_t n = strlen(folder);
+    if (n == 1)
+        return path[1] ? path + 1 : NULL;
+    return !strncmp(path, folder, n) && path[n] == '/' && path[n + 1] ? path + n + 1 : NULL;
+}
+
+int kg_path_is_name(const char *name)
+{
+    if (!*name || !strcmp(name, ".") || !strcmp(name, "..") || strlen(name) > NAME_MAX)
+        return 0;
+    for (const unsigned char *p = (const unsigned char *)name; *p; ++p)
+        if (*p == '/' || *p == '\\' || *p < 32 || *p == 127)
+            return 0;
+    return 1;
+}
+
+int kg_path_listed(const kg_path_list *list, const char *plain)
+{
+    for (int i = 0; i < list->n; ++i)
+        if (!strcmp(list->items[i], plain))
+            return 1;
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* What the files behind core/file.h share: the table of roots, and paths as text.
+ *
+ * A path is compared in its plain form: absolute, without "." and double slashes, but with ".." left
+ * in, since only the kernel knows where that leads when links are about. A plain form that still
+ * holds ".." matches a grant only letter for letter, and is never taken as lying beneath anything
+ * by its spelling alone. */
+#ifndef KG_CORE_PATHS_H
+#define KG_CORE_PATHS_H
+
+#include <limits.h>
+
+#include "core/file.h"
+
+enum { KG_ROOTS_MAX = 64 };
+typedef struct kg_root { char *folder, *plain; int fd, type; } kg_root;
+typedef struct kg_path_list { char **items; int n; } kg_path_list;
+struct kg_files {
+    kg_root roots[KG_ROOTS_MAX];
+    int n_roots;
+    kg_path_list grants, outs;     /* plain forms */
+    kg_identity_memo memo;
+};
+
+/* 0 when path is empty, too long, or the current folder is gone. */
+int kg_path_plain(const char *path, char out[PATH_MAX]);
+int kg_path_has_dotdot(const char *path);
+/* What is left of the plain form `path` beneath the plain form `folder`; NULL elsewhere. */
+const char *kg_path_beneath(const char *folder, const char *path);
+int kg_path_is_name(const char *name);             /* a file name, without a folder or controls */
+int kg_path_listed(const kg_path_list *list, const char *plain);
+
+#endif
