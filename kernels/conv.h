@@ -4,29 +4,42 @@
 
 #include "core/exec.h"
 
-/* The weights of a convolution are packed once, when they are loaded (a resource's fill), into the device's own layout. */
+/* The weights of a convolution are packed once, when they are loaded (a resource's fill), into the order that products read:
+ * [out_ch / 16, kt, kh * kw, in_ch, 16], in the file's own type. Any 16 output channels (the last ones may be fewer) can be
+ * packed alone: they are a slice of out. */
+enum { KG_CONV_PANEL = 16 };
+static inline int64_t kg_conv_padded(int64_t out_ch) { return (out_ch + KG_CONV_PANEL - 1) / KG_CONV_PANEL * KG_CONV_PANEL; }
 typedef struct kg_conv_pack_args {
-    kg_tensor out;     /* f32 (or 16 bits as in), count as in                                               */
+    kg_tensor out;     /* [kg_conv_padded(out_ch), ...], dtype of in; padding is written as zero            */
     kg_tensor in;      /* [out_ch, in_ch, kt, kh, kw] or [out_ch, in_ch, kh, kw], f32, f16, bf16            */
 } kg_conv_pack_args;
 void kg_conv_pack(kg_exec *x, kg_conv_pack_args a);
 
-/* See kernels/conv.c for the rules; time taps look back: output frame t sees input frames t-kt+1 .. t of [history, in]. */
+/* out frame t is made of the frames t * stride_t + (0 .. kt-1) of [zeros, history, in]. With stride_t 1 there are as many zeros
+ * as make T' = T; with stride_t 2 there are none. Sides are padded by zeros to keep H and W; with stride_hw 2 the padding is
+ * one row at the bottom and one column at the right, and H' = H / 2. Kernels are 1x1 or 3x3 wide and 1 to 3 frames long. */
 typedef struct kg_conv_args {
     kg_tensor out;     /* f32 [T', H', W', out_ch]                                                          */
     kg_tensor in;      /* f32 [T, H, W, in_ch]                                                              */
-    kg_tensor history; /* f32 [0..kt-1, H, W, in_ch] frames before in (rank 0: none); missing ones are zero */
+    kg_tensor history; /* f32 [0..kt-1, H, W, in_ch] frames before in; rank 0: none                         */
     kg_tensor weight;  /* packed by kg_conv_pack                                                            */
-    kg_tensor bias;    /* [out_ch]; rank 0: none                                                            */
-    kg_tensor add;     /* f32 like out: residual; rank 0: none                                              */
+    kg_tensor bias;    /* f32, f16, bf16 [out_ch]; rank 0: none                                             */
+    kg_tensor add;     /* f32 like out: residual; may be out itself; rank 0: none                           */
     int kt, kh, kw;
-    int stride_t, stride_hw;   /* 1 or 2; with stride_hw 2 the padding is right and bottom only (0,1,0,1)   */
+    int stride_t, stride_hw;   /* 0 is 1                                                                    */
     int upsample;      /* 1: in is first doubled in H and W by replication                                  */
+    int split;         /* 1: out is [2 T', H', W', out_ch / 2]; the halves of the channels are two frames   */
+    kg_tensor scratch; /* set by the front                                                                  */
 } kg_conv_args;
 void kg_conv(kg_exec *x, kg_conv_args a);
 
 /* Wan's RMS over channels: in / max(|in|, 1e-12) * sqrt(C) * gamma, then SiLU when silu. out may be in. */
-typedef struct kg_channel_norm_args { kg_tensor out, in, gamma; int silu; } kg_channel_norm_args;
+typedef struct kg_channel_norm_args {
+    kg_tensor out, in; /* f32 [rows, C]                                                                     */
+    kg_tensor gamma;   /* f32, f16, bf16, C of them                                                         */
+    int silu;
+    kg_tensor scratch; /* set by the front                                                                  */
+} kg_channel_norm_args;
 void kg_channel_norm(kg_exec *x, kg_channel_norm_args a);
 
 /* One range of latent frames between [C, T, H, W] (edges) and [t, H, W, C]: out = in * scale[c] + shift[c]; f32 [C] vectors. */

@@ -1,0 +1,97 @@
+/* What a VAE does with frames beside convolution: norm over channels, layouts, pixels. All run at the speed of memory. */
+#include "kernels/cpu/cpu.h"
+
+#include <math.h>
+
+typedef struct frames_code {
+    void (*norm_rows)(int64_t rows, int64_t c, const float *in, const float *gamma, int silu, float *out);
+    void (*widen_row)(int64_t n, const void *from, kg_dtype type, float *to);
+    void (*to_bytes)(int64_t n, const float *f, int rounded, uint8_t *u);
+} frames_code;
+
+#define KG_BODY "kernels/cpu/frames_simd.h"
+#include "kernels/cpu/each_isa.h"
+
+enum { NORM_FLOATS = 16384, PIXEL_VALUES = 65536 };        /* of a task */
+
+static const frames_code *code(void)
+{
+    static const frames_code *const table[KG_ISAS] = KG_OF_ISA(frames_code);
+    return table[kg_cpu_isa()];
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+typedef struct norm_job {
+    const kg_channel_norm_args *a;
+    const float *gamma;
+    int64_t rows, c, step;         /* rows of a task */
+} norm_job;
+
+static void norm_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const norm_job *j = arg;
+    int64_t first = task * j->step, rows = least(j->step, j->rows - first);
+    code()->norm_rows(rows, j->c, (const float *)j->a->in.at + first * j->c, j->gamma, j->a->silu, (float *)j->a->out.at + first * j->c);
+}
+
+/* ref: wan-spec 5.1 (Wan2.1 wan/modules/vae.py, RMS_norm): no epsilon in the root, only a floor for the norm. */
+void kg_cpu_channel_norm(kg_exec *x, const kg_channel_norm_args *a)
+{
+    norm_job j = {.a = a, .rows = kg_rows(&a->in), .c = kg_cols(&a->in)};
+    j.gamma = a->gamma.at;
+    if (a->gamma.dtype != KG_F32) {
+        code()->widen_row(j.c, a->gamma.at, a->gamma.dtype, a->scratch.at);
+        j.gamma = a->scratch.at;
+    }
+    j.step = NORM_FLOATS / j.c + 1;
+    kg_cpu_for(x, (j.rows + j.step - 1) / j.step, norm_task, &j);
+}
+
+typedef struct latent_job { const kg_latent_frames_args *a; int64_t c, t, h, w; } latent_job;
+
+/* One row of one frame. The order of channels changes, the sum is one product and one addition. */
+static void latent_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const latent_job *j = arg;
+    int64_t f = task / j->h, y = task % j->h, frame = j->a->first + f;
+    const float *scale = j->a->scale.at, *shift = j->a->shift.at;
+    float *pixels = (float *)j->a->frames.at + task * j->w * j->c;
+    for (int64_t c = 0; c < j->c; ++c) {
+        float *plane = (float *)j->a->latent.at + ((c * j->t + frame) * j->h + y) * j->w;
+        for (int64_t i = 0; i < j->w; ++i)
+            if (j->a->to_latent)
+                plane[i] = pixels[i * j->c + c] * scale[c] + shift[c];
+            else
+                pixels[i * j->c + c] = plane[i] * scale[c] + shift[c];
+    }
+}
+
+void kg_cpu_latent_frames(kg_exec *x, const kg_latent_frames_args *a)
+{
+    latent_job j = {.a = a, .c = a->latent.shape[0], .t = a->latent.shape[1], .h = a->latent.shape[2], .w = a->latent.shape[3]};
+    kg_cpu_for(x, a->frames.shape[0] * j.h, latent_task, &j);
+}
+
+static void pixels_task(void *arg, int64_t task, int worker)
+{
+    (void)worker;
+    const kg_pixels_args *a = arg;
+    int64_t first = task * PIXEL_VALUES, n = least(PIXEL_VALUES, kg_count(&a->f) - first);
+    float *f = (float *)a->f.at + first;
+    uint8_t *u = (uint8_t *)a->u.at + first;
+    if (!a->to_float) {
+        code()->to_bytes(n, f, a->rounded, u);
+        return;
+    }
+    for (int64_t i = 0; i < n; ++i)
+        f[i] = (float)u[i] / 255.0f * 2.0f - 1.0f;
+}
+
+void kg_cpu_pixels(kg_exec *x, const kg_pixels_args *a)
+{
+    kg_pixels_args copy = *a;
+    kg_cpu_for(x, (kg_count(&a->f) + PIXEL_VALUES - 1) / PIXEL_VALUES, pixels_task, &copy);
+}
