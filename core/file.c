@@ -58,15 +58,20 @@ kg_files *kg_files_new(void)
     return f;
 }
 
+static void root_close(kg_root *r)
+{
+    close(r->fd);
+    free(r->folder);
+    free(r->plain);
+    free(r->real);
+}
+
 void kg_files_free(kg_files *f)
 {
     if (!f)
         return;
-    for (int i = 0; i < f->n_roots; ++i) {
-        close(f->roots[i].fd);
-        free(f->roots[i].folder);
-        free(f->roots[i].plain);
-    }
+    for (int i = 0; i < f->n_roots; ++i)
+        root_close(&f->roots[i]);
     list_free(&f->grants);
     list_free(&f->outs);
     free(f);
@@ -74,7 +79,7 @@ void kg_files_free(kg_files *f)
 
 kg_status kg_files_root(kg_files *f, const char *folder, int type)
 {
-    char plain[PATH_MAX];
+    char plain[PATH_MAX], real[PATH_MAX];
     if (!kg_path_plain(folder, plain))
         return kg_fail(KG_INPUT, "'%s' is no usable folder", folder ? folder : "");
     if (f->n_roots == KG_ROOTS_MAX)
@@ -84,10 +89,9 @@ kg_status kg_files_root(kg_files *f, const char *folder, int type)
         return kg_fail(KG_INPUT, "cannot open the folder '%s': %s", folder, strerror(errno));
     r.folder = strdup(folder);
     r.plain = strdup(plain);
-    if (!r.folder || !r.plain) {
-        close(r.fd);
-        free(r.folder);
-        free(r.plain);
+    r.real = strdup(kg_path_of(r.fd, real) ? real : plain);
+    if (!r.folder || !r.plain || !r.real) {
+        root_close(&r);
         return kg_fail(KG_FAILED, "out of memory for a path");
     }
     f->roots[f->n_roots++] = r;
@@ -118,27 +122,17 @@ enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, SUBFOLDERS_MAX
  * reading it, asks where it is, and opens it for reading only when that is below the root. */
 static int open_beneath_checked(int root_fd, const char *path)
 {
-    char link[64], root_at[PATH_MAX], at[PATH_MAX];
+    char link[32], root_at[PATH_MAX], at[PATH_MAX];
     if (*path == '/' || kg_path_has_dotdot(path))
         return errno = EXDEV, -1;
-    int fd = openat(root_fd, path, O_PATH | O_CLOEXEC);
+    int fd = openat(root_fd, path, O_PATH | O_CLOEXEC), result = -1, why = EXDEV;
     if (fd < 0)
         return -1;
-    snprintf(link, sizeof link, "/proc/self/fd/%d", root_fd);
-    ssize_t n = readlink(link, root_at, sizeof root_at - 1);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t m = readlink(link, at, sizeof at - 1);
-    int result = -1;
-    if (n < 0 || m < 0)
-        errno = EXDEV;
-    else {
-        root_at[n] = at[m] = 0;
-        if (kg_path_beneath(root_at, at))
-            result = open(link, OPEN_FLAGS);
-        else
-            errno = EXDEV;
+    if (kg_path_of(root_fd, root_at) && kg_path_of(fd, at) && kg_path_beneath(root_at, at)) {
+        result = open(link, OPEN_FLAGS);
+        why = errno;
     }
-    int why = errno;
     close(fd);
     errno = why;
     return result;
@@ -250,25 +244,36 @@ static int try_subfolders(const kg_root *r, const char *path, found *out)
     return got;
 }
 
+static int held_by_grant(const char *grant, const char *plain)
+{
+    const char *rest = kg_path_beneath(grant, plain);
+    return !strcmp(grant, plain) || (rest && !kg_path_has_dotdot(rest));
+}
+
 /* A typed path, or one beneath a typed folder. The user named it: links may lead anywhere. */
 static int try_grants(const kg_files *f, const char *path, const char *plain, found *out)
 {
-    for (int i = 0; i < f->grants.n; ++i) {
-        const char *rest = kg_path_beneath(f->grants.items[i], plain);
-        if (strcmp(f->grants.items[i], plain) && (!rest || kg_path_has_dotdot(rest)))
-            continue;
-        if (take(out, open(plain, OPEN_FLAGS), path))
-            return 1;
-    }
+    for (int i = 0; i < f->grants.n; ++i)
+        if (held_by_grant(f->grants.items[i], plain))
+            return take(out, open(plain, OPEN_FLAGS), path);
     return 0;
+}
+
+/* What is left of an absolute path in plain form beneath a root, by either of the root's names. */
+static const char *beneath_root(const kg_root *r, const char *plain)
+{
+    const char *rest = kg_path_beneath(r->plain, plain);
+    if (!rest || kg_path_has_dotdot(rest))
+        rest = kg_path_beneath(r->real, plain);
+    return rest && !kg_path_has_dotdot(rest) ? rest : NULL;
 }
 
 static int try_roots(const kg_files *f, const char *path, const char *plain, found *out)
 {
     for (int i = 0; i < f->n_roots; ++i) {
         const kg_root *r = &f->roots[i];
-        const char *rest = *path == '/' ? kg_path_beneath(r->plain, plain) : path;
-        if (*path == '/' && !rest)
+        const char *rest = *path == '/' ? beneath_root(r, plain) : path;
+        if (!rest)
             continue;
         if (try_root(r, rest, out))
             return 1;
@@ -279,21 +284,25 @@ static int try_roots(const kg_files *f, const char *path, const char *plain, fou
     return 0;
 }
 
+/* An absolute path that nothing holds is refused without a look at the disk. */
+static int held(const kg_files *f, const char *plain)
+{
+    for (int i = 0; i < f->n_roots; ++i)
+        if (beneath_root(&f->roots[i], plain) || !strcmp(f->roots[i].plain, plain))
+            return 1;
+    for (int i = 0; i < f->grants.n; ++i)
+        if (held_by_grant(f->grants.items[i], plain))
+            return 1;
+    return 0;
+}
+
 static int search(const kg_files *f, const char *path, found *out)
 {
     char plain[PATH_MAX];
-    *out = (found){.fd = -1, .why = *path == '/' ? EXDEV : ENOENT};
-    if (!kg_path_plain(path, plain)) {
-        out->why = ENAMETOOLONG;
+    *out = (found){.fd = -1, .why = ENAMETOOLONG};
+    if (!kg_path_plain(path, plain))
         return 0;
-    }
-    /* An absolute path that nothing holds is refused without a look at the disk. */
-    if (*path == '/')
-        for (int i = 0; i < f->n_roots + f->grants.n && out->why == EXDEV; ++i) {
-            const char *top = i < f->n_roots ? f->roots[i].plain : f->grants.items[i - f->n_roots];
-            if (kg_path_beneath(top, plain) || !strcmp(top, plain))
-                out->why = ENOENT;
-        }
+    out->why = *path != '/' || held(f, plain) ? ENOENT : EXDEV;
     return try_grants(f, path, plain, out) || try_roots(f, path, plain, out);
 }
 

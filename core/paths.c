@@ -1,6 +1,7 @@
-/* Paths as text: no file is touched here but the current folder's name. */
+/* Paths as text. No file is touched here; the kernel is asked for names only. */
 #include "core/paths.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +29,17 @@ int kg_path_plain(const char *path, char out[PATH_MAX])
     }
     if (!n)
         out[n++] = '/';
+    out[n] = 0;
+    return 1;
+}
+
+int kg_path_of(int fd, char out[PATH_MAX])
+{
+    char link[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, out, PATH_MAX - 1);
+    if (n < 0)
+        return 0;
     out[n] = 0;
     return 1;
 }

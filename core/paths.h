@@ -12,7 +12,8 @@
 #include "core/file.h"
 
 enum { KG_ROOTS_MAX = 64 };
-typedef struct kg_root { char *folder, *plain; int fd, type; } kg_root;
+/* A folder as given, its plain form, and where it really lies. */
+typedef struct kg_root { char *folder, *plain, *real; int fd, type; } kg_root;
 typedef struct kg_path_list { char **items; int n; } kg_path_list;
 struct kg_files {
     kg_root roots[KG_ROOTS_MAX];
@@ -23,6 +24,8 @@ struct kg_files {
 
 /* 0 when path is empty, too long, or the current folder is gone. */
 int kg_path_plain(const char *path, char out[PATH_MAX]);
+/* Where an open descriptor lies, by the kernel's account; 0 when it does not say. */
+int kg_path_of(int fd, char out[PATH_MAX]);
 int kg_path_has_dotdot(const char *path);
 /* What is left of the plain form `path` beneath the plain form `folder`; NULL elsewhere. */
 const char *kg_path_beneath(const char *folder, const char *path);
