@@ -105,8 +105,9 @@ void kg_ctx_tick(kg_ctx *c)
         c->tick = (uint32_t)t->n_ticks - 1;
     } else {
         ++c->tick;
-        c->limit = c->tick < t->n_ticks ? t->ticks[c->tick].height : 0;
         kg_run_tick(c->run, c->tick);
+        c->peak = c->height;
+        c->limit = c->tick < t->n_ticks ? t->ticks[c->tick].height : 0;
     }
 }
 
@@ -146,6 +147,8 @@ kg_tensor kg_temp(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
     if (c->mode == KG_DRY && c->trace && c->height > c->trace->ticks[c->tick].height)
         c->trace->ticks[c->tick].height = c->height;
     t.at = c->top - c->height;
+    if (c->poison)
+        memset(t.at, 0xff, bytes);
     return t;
 }
 
@@ -243,7 +246,7 @@ int kg_front(kg_exec *x, const char *op, kg_class class, double flops, double by
 {
     kg_ctx *c = x->ctx;
     float seconds = 0;
-    if (c->mode == KG_DRY && c->profile) {
+    if (c->mode == KG_DRY && c->profile && c->trace) {
         const kg_profile *p = c->profile;
         double work = class >= KG_C_ROWS ? 0 : flops / p->rate[class], traffic = bytes / p->rate[KG_C_ROWS];
         seconds = (float)((work > traffic ? work : traffic) + p->launch);

@@ -96,7 +96,7 @@ struct kg_ctx {
     const char *provenance;
     atomic_int *stop;          /* cancel or failure; never NULL                                              */
     atomic_int own_stop;
-    const void *eager_arena;
+    int poison;                /* tests: fresh temporaries are filled with NaN                               */
 };
 
 int kg_ctx_failed(const kg_ctx *c);

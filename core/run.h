@@ -17,6 +17,7 @@ typedef struct kg_plan_options {
     size_t host_budget;            /* discrete devices: pinned and anonymous host bytes; 0: all but 10 %   */
     int strict;                    /* hits need an equal numerics tag                                      */
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
+    int dry;                       /* plan only: cached rows are not read to see whether they are good     */
     const char *provenance;        /* borrowed; what sinks write into their files; may be NULL             */
     unsigned chaos;                /* tests: random delays on the copy lane, freed slots filled with NaN   */
 } kg_plan_options;

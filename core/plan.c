@@ -1,0 +1,464 @@
+/* The planner: what must run (the cache answers the rest), the trace of it, where everything lies, and whether it fits.
+ *
+ * One ladder of exact knobs is walked down while the plan does not fit or waits for loads; the fastest rung that fitted wins. */
+#include "core/plan_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/param.h"
+
+#define STALL_ENOUGH 0.03      /* of the time: below it no rung is worth trying */
+
+static const char *out_path(const kg_gnode *n)
+{
+    for (const kg_param *q = n->type->params; q && q->name; ++q)
+        if (q->type == KG_T_OUT)
+            return *(const char *const *)((const char *)n->params + q->offset);
+    return NULL;
+}
+
+kg_key kg_plan_checkpoint_key(const kg_plan *p, int node)
+{
+    kg_hash *h = kg_hash_new();
+    kg_hash_text(h, "checkpoint");
+    int items = kg_params_items(p->graph->node[node]->type, p->graph->node[node]->params);
+    for (int i = 0; i < items; ++i) {
+        kg_key k = kg_graph_key(p->graph, node, -1, i);
+        kg_hash_bytes(h, k.b, sizeof k.b);
+    }
+    return kg_hash_done(h);
+}
+
+/* What the run will rely on is read once now: a bad checksum is a miss, not a failure later. */
+static int row_good(kg_cache *c, const kg_cache_row *row)
+{
+    void *bytes = malloc(row->bytes + 1);
+    int good = bytes && c->ops->read(c, row, bytes);
+    free(bytes);
+    return good;
+}
+
+/* Are all tensor outputs of a node in the cache? Then their rows are leased and remembered. */
+static int cached(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    kg_cache *c = p->options.cache;
+    if (!c || p->options.force > 1 || n->type->flags & (KG_SINK | KG_UNCACHED) || !n->outputs || n->resource)
+        return 0;
+    for (int o = 0; o < n->outputs; ++o) {
+        int items = n->out[o].items > 1 ? n->out[o].items : 1;
+        if (n->out[o].stream)
+            return 0;
+        free(p->node[node].rows[o]);
+        p->node[node].rows[o] = calloc((size_t)items, sizeof(kg_cache_row));
+        for (int i = 0; i < items && p->node[node].rows[o]; ++i) {
+            kg_key k = kg_graph_key(p->graph, node, o, i);
+            kg_tensor t = kg_tensor_make(NULL, n->out[o].dtype, n->out[o].rank, n->out[o].shape);
+            kg_cache_row *row = &p->node[node].rows[o][i];
+            if (!c->ops->find(c, &k, p->options.strict ? p->options.device->tag : NULL, row) || row->bytes != kg_bytes(&t))
+                return 0;
+            if (!p->options.dry && !row_good(c, row))
+                return 0;
+        }
+    }
+    return 1;
+}
+
+static int sink_done(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    const char *path = out_path(n);
+    if (!p->options.cache || p->options.force || !(n->type->flags & KG_SINK) || !path)
+        return 0;
+    kg_key k = kg_graph_key(p->graph, node, -1, 0);
+    return p->options.cache->ops->sink_find(p->options.cache, &k, path);
+}
+
+static void need(kg_plan *p, int node)
+{
+    kg_pnode *q = &p->node[node];
+    if (q->state != KG_P_SKIP)
+        return;
+    if (sink_done(p, node) || cached(p, node)) {
+        q->state = KG_P_CACHED;
+        return;
+    }
+    q->state = KG_P_RUN;
+    const kg_gnode *n = p->graph->node[node];
+    for (int i = 0; i < n->inputs; ++i)
+        if (n->from[i] >= 0)
+            need(p, n->from[i]);
+}
+
+static kg_status prepare(kg_plan *p)
+{
+    for (int i = 0; i < p->count; ++i) {
+        const kg_gnode *n = p->graph->node[i];
+        kg_pnode *q = &p->node[i];
+        if (q->state != KG_P_RUN)
+            continue;
+        kg_desc in[KG_GRAPH_PORTS];
+        kg_gnode_inputs(p->graph, n, in);
+        q->prepared = (kg_prepare){.params = n->params, .in = in};
+        kg_status s = n->type->prepare ? n->type->prepare(&q->prepared) : KG_OK;
+        q->prepared.in = NULL;
+        if (s != KG_OK) {
+            char path[256];
+            snprintf(path, sizeof path, n->label[0] ? "%s '%s'" : "%s", n->type->name, n->label);
+            kg_error_path(path);
+            return s;
+        }
+        kg_cache *c = p->options.cache;
+        kg_key k = kg_plan_checkpoint_key(p, i);
+        if (!c || p->options.force > 1 || n->resource || !c->ops->checkpoint_find(c, &k, p->options.device->tag, &q->checkpoint))
+            q->checkpoint.bytes = 0;
+    }
+    return KG_OK;
+}
+
+/* ---- the layout ---- */
+static int append(kg_tier *t, kg_interval v)
+{
+    if (!kg_grow(&t->intervals, &t->cap_intervals, t->n_intervals, sizeof v))
+        return -1;
+    for (uint32_t i = v.first; i <= v.last && i < t->n_ticks; ++i)
+        t->busy[i] += v.bytes;
+    t->intervals[t->n_intervals] = v;
+    return (int)t->n_intervals++;
+}
+
+static void tier_drop(kg_tier *t)
+{
+    free(t->intervals);
+    free(t->loads);
+    free(t->use_load);
+    free(t->busy);
+    memset(t, 0, sizeof *t);
+}
+
+static kg_status tier_begin(kg_plan *p, kg_tier *t, size_t budget)
+{
+    tier_drop(t);
+    t->uses = p->trace.uses;
+    t->n_uses = p->trace.n_uses;
+    t->n_ticks = p->trace.n_ticks;
+    t->use_bytes = p->use_bytes;
+    t->ticks = p->trace.ticks;
+    t->budget = budget;
+    t->busy = calloc(t->n_ticks + 1, sizeof *t->busy);
+    t->use_load = calloc(t->n_uses + 1, sizeof *t->use_load);
+    if (!t->busy || !t->use_load)
+        return kg_fail(KG_FAILED, "out of host memory");
+    for (size_t i = 0; i < t->n_ticks; ++i)
+        t->busy[i] = t->ticks[i].height;
+    return KG_OK;
+}
+
+static int add_values(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    kg_pnode *q = &p->node[node];
+    for (int o = 0; o < n->outputs; ++o) {
+        q->interval[o] = -1;
+        if (!q->values[o].n || q->first == UINT32_MAX || q->state == KG_P_SKIP)
+            continue;
+        size_t bytes = 0;
+        for (int k = 0; k < q->values[o].n; ++k)
+            bytes += kg_align(kg_bytes(&q->values[o].item[k]));
+        q->interval[o] = append(&p->tier, (kg_interval){.kind = KG_I_VALUE, .a = node, .b = o, .bytes = bytes, .first = q->first, .last = q->last});
+        if (q->interval[o] < 0)
+            return 0;
+    }
+    return 1;
+}
+
+/* What is no weight: outputs, kept tensors, the copy lane's scratch. */
+static kg_status add_fixed(kg_plan *p)
+{
+    int good = 1;
+    for (int i = 0; i < p->count && good; ++i)
+        good = add_values(p, i);
+    free(p->keep_interval);
+    p->keep_interval = calloc(p->trace.n_keeps + 1, sizeof *p->keep_interval);
+    for (size_t k = 0; k < p->trace.n_keeps && good && p->keep_interval; ++k) {
+        const kg_keep_site *s = &p->trace.keeps[k];
+        p->keep_interval[k] = append(&p->tier, (kg_interval){.kind = KG_I_KEEP, .a = (int)k, .bytes = s->bytes, .first = s->first, .last = s->last});
+        good = p->keep_interval[k] >= 0;
+    }
+    p->fill_interval = -1;
+    if (p->fill_bytes && good)
+        good = (p->fill_interval = append(&p->tier, (kg_interval){.kind = KG_I_FILL, .bytes = p->fill_bytes,
+                                                                  .last = (uint32_t)p->trace.n_ticks - 1})) >= 0;
+    return good && p->keep_interval ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+}
+
+static size_t device_budget(const kg_plan *p)
+{
+    const kg_profile *f = &p->options.device->profile;
+    size_t all = p->options.budget ? p->options.budget : f->memory - f->memory / 10;
+    size_t host = f->discrete ? 0 : p->host_peak;
+    return all > f->fixed + host ? all - f->fixed - host : 0;
+}
+
+/* The host tier of a card: its uses are the card's loads, its room is --ram. */
+static kg_status plan_host(kg_plan *p)
+{
+    const kg_profile *f = &p->options.device->profile;
+    kg_tier *t = &p->host;
+    tier_drop(t);
+    size_t n = p->tier.n_loads;
+    kg_use_site *uses = calloc(n + 1, sizeof *uses);
+    size_t *bytes = calloc(n + 1, sizeof *bytes);
+    kg_status s = uses && bytes ? tier_begin(p, t, p->options.host_budget ? p->options.host_budget : (size_t)1 << 62)
+                                : kg_fail(KG_FAILED, "out of host memory");
+    for (size_t i = 0; i < n && s == KG_OK; ++i) {
+        const kg_load *l = &p->tier.loads[i];
+        uses[i] = p->trace.uses[l->use];
+        uses[i].last = uses[i].first;      /* the copy has read it when compute begins to use it */
+        bytes[i] = p->use_bytes[l->use];
+    }
+    if (s == KG_OK) {
+        memset(t->busy, 0, t->n_ticks * sizeof *t->busy);
+        for (size_t i = 0; i < t->n_ticks; ++i)
+            t->busy[i] = p->host_peak;
+        t->uses = uses;
+        t->n_uses = n;
+        t->use_bytes = bytes;
+        t->bandwidth = f->disk;
+        s = kg_residency(t);
+    }
+    for (size_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
+        p->host_peak = t->busy[i] > p->host_peak ? t->busy[i] : p->host_peak;
+    t->uses = NULL;
+    t->use_bytes = NULL;
+    t->n_uses = 0;
+    free(uses);
+    free(bytes);
+    return s;
+}
+
+static kg_status lay_out(kg_plan *p)
+{
+    const kg_profile *f = &p->options.device->profile;
+    p->host_peak = 0;
+    for (int u = 0; u < p->units; ++u)
+        p->host_peak = p->unit[u].host > p->host_peak ? p->unit[u].host : p->host_peak;
+    size_t budget = device_budget(p), room = budget;
+    for (int round = 0; round < 8; ++round) {
+        kg_status s = tier_begin(p, &p->tier, room);
+        if (s == KG_OK)
+            s = add_fixed(p);
+        p->tier.bandwidth = f->discrete ? f->copy : f->disk;
+        p->tier.discrete = f->discrete;
+        if (s == KG_OK)
+            s = kg_residency(&p->tier);
+        if (s != KG_OK)
+            return s;
+        p->arena = kg_place(p->tier.intervals, p->tier.n_intervals, p->trace.ticks, p->trace.n_ticks);
+        if (p->arena <= budget)
+            return f->discrete ? plan_host(p) : KG_OK;
+        size_t over = p->arena - budget;   /* first fit wastes: plan with less and try again */
+        if (over >= room)
+            break;
+        room -= over;
+    }
+    p->tier.shortfall = p->arena > budget ? p->arena - budget : 1;
+    return KG_NOFIT;
+}
+
+/* ---- the ladder ---- */
+static int node_at(const kg_plan *p, uint32_t tick)
+{
+    for (int u = 0; u < p->units; ++u)
+        if (tick >= p->unit[u].first && tick <= p->unit[u].last)
+            return p->unit[u].root;
+    return -1;
+}
+
+static int step_down(kg_plan *p, int node)
+{
+    if (node < 0)
+        return 0;
+    const kg_knob_row *k = p->graph->node[node]->type->knobs;
+    for (int i = 0; k && k[i].name; ++i)
+        if (k[i].exact && p->node[node].frame.knob[i] + 1 < k[i].n) {
+            ++p->node[node].frame.knob[i];
+            return 1;
+        }
+    return 0;
+}
+
+static void knobs(kg_plan *p, int (*save)[8], int restore)
+{
+    for (int i = 0; i < p->count; ++i)
+        if (restore)
+            memcpy(p->node[i].frame.knob, save[i], sizeof save[i]);
+        else
+            memcpy(save[i], p->node[i].frame.knob, sizeof save[i]);
+}
+
+static kg_status rung(kg_plan *p)
+{
+    kg_status s = kg_plan_trace(p);
+    return s == KG_OK ? lay_out(p) : s;
+}
+
+static double work_seconds(const kg_plan *p)
+{
+    double s = 0;
+    for (size_t i = 0; i < p->trace.n_ticks; ++i)
+        s += p->trace.ticks[i].seconds;
+    return s;
+}
+
+typedef struct resident { char name[160]; size_t bytes; } resident;
+
+static void largest_three(resident top[3], const char *name, size_t bytes)
+{
+    for (int i = 0; i < 3; ++i)
+        if (bytes > top[i].bytes) {
+            memmove(&top[i + 1], &top[i], (size_t)(2 - i) * sizeof *top);
+            snprintf(top[i].name, sizeof top[i].name, "%s", name);
+            top[i].bytes = bytes;
+            return;
+        }
+}
+
+static kg_status refuse(kg_plan *p)
+{
+    const kg_tier *t = &p->tier;
+    uint32_t at = t->short_tick;
+    resident top[3] = {0};
+    char name[160];
+    int node = node_at(p, at);
+    const char *who = node >= 0 ? p->graph->node[node]->type->name : "the graph";
+    for (size_t i = 0; i < t->n_intervals; ++i)
+        if (t->intervals[i].first <= at && t->intervals[i].last >= at)
+            largest_three(top, kg_plan_interval_name(p, &t->intervals[i], name, sizeof name), t->intervals[i].bytes);
+    snprintf(name, sizeof name, "temporaries of %s", who);
+    largest_three(top, name, p->trace.ticks[at].height);
+    for (size_t u = 0; u < p->trace.n_uses; ++u)
+        if (p->trace.uses[u].first <= at && p->trace.uses[u].last >= at) {
+            const kg_resource *r = p->graph->node[p->trace.uses[u].resource]->resource;
+            snprintf(name, sizeof name, "weights of %s, %s", p->graph->node[p->trace.uses[u].resource]->type->name,
+                     r->segments[p->trace.uses[u].segment].name);
+            largest_three(top, name, p->use_bytes[u]);
+        }
+    const double mib = 1048576.0;
+    kg_fail(KG_NOFIT, "%s does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of it taken before the run). Largest residents: %s %.1f MiB, %s %.1f MiB, %s %.1f MiB",
+            who, (double)t->shortfall / mib, (double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) / mib,
+            (double)(p->options.device->profile.fixed + p->host_peak) / mib, top[0].name, (double)top[0].bytes / mib, top[1].name,
+            (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
+    kg_hint("%s %.0fM would do", p->options.device->profile.discrete ? "--vram" : "--ram",
+            ((double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) + (double)t->shortfall) / mib + 1);
+    return KG_NOFIT;
+}
+
+static kg_status ladder(kg_plan *p)
+{
+    int (*best)[8] = calloc((size_t)p->count + 1, sizeof *best);
+    double best_time = -1;
+    kg_status s = best ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    for (int i = 0; i < 32 && s == KG_OK; ++i) {
+        s = rung(p);
+        if (s != KG_OK && s != KG_NOFIT)
+            break;
+        double work = work_seconds(p), time = work + p->tier.stall;
+        if (s == KG_OK && (best_time < 0 || time < best_time)) {
+            best_time = time;
+            knobs(p, best, 0);
+        }
+        if (s == KG_OK && p->tier.stall <= STALL_ENOUGH * work)
+            break;
+        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick))) {
+            if (best_time < 0)
+                s = refuse(p);
+            else if (s == KG_NOFIT || time > best_time) {
+                knobs(p, best, 1);
+                s = rung(p);
+            }
+            break;
+        }
+        s = KG_OK;
+    }
+    free(best);
+    return s;
+}
+
+kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
+{
+    kg_plan *p = calloc(1, sizeof *p);
+    if (!p) {
+        kg_fail(KG_FAILED, "out of host memory");
+        return NULL;
+    }
+    p->graph = g;
+    p->options = *o;
+    p->provenance = strdup(o->provenance ? o->provenance : "");
+    p->count = g->count;
+    p->node = calloc((size_t)g->count + 1, sizeof *p->node);
+    kg_status s = p->node ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    int wanted = 0;
+    for (int i = 0; i < p->count && s == KG_OK; ++i)
+        if (kg_gnode_wanted(g, i)) {
+            ++wanted;
+            need(p, i);
+        }
+    if (s == KG_OK && !wanted)
+        s = kg_fail(KG_USAGE, "the graph has nothing to run: no node was returned and none writes a file");
+    if (s == KG_OK)
+        s = prepare(p);
+    if (s == KG_OK)
+        s = ladder(p);
+    if (s == KG_OK)
+        return p;
+    kg_plan_free(p);
+    return NULL;
+}
+
+void kg_plan_free(kg_plan *p)
+{
+    if (!p)
+        return;
+    for (int i = 0; i < p->count && p->node; ++i) {
+        kg_pnode *q = &p->node[i];
+        for (int o = 0; o < KG_GRAPH_PORTS; ++o) {
+            free(q->values[o].item);
+            free(q->rows[o]);
+        }
+        if (q->prepared.destroy)
+            q->prepared.destroy(q->prepared.result);
+    }
+    kg_trace_free(&p->trace);
+    tier_drop(&p->tier);
+    tier_drop(&p->host);
+    free(p->node);
+    free(p->unit);
+    free(p->use_bytes);
+    free(p->keep_interval);
+    free(p->provenance);
+    free(p);
+}
+
+void *kg_plan_keep(const kg_plan *p, uint32_t keep)
+{
+    return (char *)p->base + p->tier.intervals[p->keep_interval[keep]].at;
+}
+
+kg_plan_summary kg_plan_sum(const kg_plan *p)
+{
+    const kg_profile *f = &p->options.device->profile;
+    kg_plan_summary s = {.arena = p->arena, .fronts = p->trace.fronts, .sites = (int64_t)p->trace.n_uses, .loads = (int64_t)p->tier.n_loads};
+    s.peak_device = p->arena + f->fixed + (f->discrete ? 0 : p->host_peak);
+    s.peak_host = f->discrete ? p->host_peak : s.peak_device;
+    s.seconds = work_seconds(p) + p->tier.stall;
+    for (size_t i = 0; i < p->tier.n_loads; ++i)
+        s.loaded += p->use_bytes[p->tier.loads[i].use];
+    for (int i = 0; i < p->count; ++i) {
+        s.nodes += p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource;
+        s.cached += p->node[i].state == KG_P_CACHED;
+    }
+    return s;
+}

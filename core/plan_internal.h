@@ -1,0 +1,56 @@
+/* The plan's insides, shared by the files that make it, report it and run it. */
+#ifndef KG_CORE_PLAN_INTERNAL_H
+#define KG_CORE_PLAN_INTERNAL_H
+
+#include "core/graph_internal.h"
+#include "core/residency.h"
+
+typedef enum kg_pstate { KG_P_SKIP, KG_P_CACHED, KG_P_RUN } kg_pstate;
+typedef struct kg_pnode {
+    kg_pstate state;
+    kg_exec frame;                 /* used dry and wet; ctx differs                                      */
+    kg_values values[KG_GRAPH_PORTS];
+    int interval[KG_GRAPH_PORTS];  /* of the values: all items of a port in one; -1                      */
+    kg_cache_row *rows[KG_GRAPH_PORTS];    /* cached: one an item                                        */
+    kg_prepare prepared;
+    kg_cache_row checkpoint;       /* bytes 0: none                                                      */
+    int unit;
+    uint32_t first, last;          /* lifetime of its values in ticks                                    */
+} kg_pnode;
+typedef struct kg_unit { int root; uint32_t first, last; size_t host; double seconds; } kg_unit;
+
+struct kg_plan {
+    kg_graph *graph;
+    kg_plan_options options;
+    char *provenance;
+    kg_pnode *node;
+    int count;
+    kg_unit *unit;
+    int units;
+    kg_trace trace;
+    kg_tier tier;                  /* the device's                                                       */
+    kg_tier host;                  /* discrete devices: what of it stays pinned on the host              */
+    size_t *use_bytes;
+    size_t fill_bytes;             /* scratch of the copy lane                                           */
+    int fill_interval;
+    int *keep_interval;
+    size_t arena, host_peak, shrink;
+    void *base;                    /* wet: the arena                                                     */
+    char shortage[1024];           /* three largest residents where it does not fit                      */
+};
+
+kg_key kg_plan_checkpoint_key(const kg_plan *p, int node);
+/* Makes units, runs them dry, fills trace and lifetimes. */
+kg_status kg_plan_trace(kg_plan *p);
+/* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */
+typedef struct kg_walk {
+    kg_status (*before)(void *arg, kg_plan *p, int unit);
+    kg_status (*after)(void *arg, kg_plan *p, int unit);
+    void *arg;
+} kg_walk;
+kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w);
+/* Addresses of all values from a base; dry: the dry base. */
+void kg_plan_values(kg_plan *p, void *base);
+const char *kg_plan_interval_name(const kg_plan *p, const kg_interval *v, char *out, size_t n);
+
+#endif

@@ -1,0 +1,287 @@
+/* From nodes to run to a trace: units (a producer and the consumers of its streams) in topological order, run dry. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/param.h"
+#include "core/plan_internal.h"
+
+static int stream_source(const kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    for (int i = 0; i < n->inputs; ++i)
+        if (n->from[i] >= 0 && n->type->inputs[i].flags & KG_STREAM && p->graph->node[n->from[i]]->out[n->from_port[i]].stream)
+            return n->from[i];
+    return -1;
+}
+
+static int unit_root(const kg_plan *p, int node)
+{
+    for (int s; (s = stream_source(p, node)) >= 0;)
+        node = s;
+    return node;
+}
+
+/* Appends the unit of root after all units that its members need. mark: 0 new, 1 being placed, 2 done. */
+static kg_status place_unit(kg_plan *p, int root, char *mark)
+{
+    if (mark[root] == 2)
+        return KG_OK;
+    if (mark[root] == 1)
+        return kg_fail(KG_USAGE, "%s feeds a node of its own stream: split the graph with a cached result", p->graph->node[root]->type->name);
+    mark[root] = 1;
+    for (int m = 0; m < p->count; ++m) {
+        if (p->node[m].state != KG_P_RUN || unit_root(p, m) != root)
+            continue;
+        const kg_gnode *n = p->graph->node[m];
+        for (int i = 0; i < n->inputs; ++i) {
+            int from = n->from[i];
+            if (from < 0 || p->node[from].state != KG_P_RUN || from == stream_source(p, m) || p->graph->node[from]->resource)
+                continue;
+            kg_status s = place_unit(p, unit_root(p, from), mark);
+            if (s != KG_OK)
+                return s;
+        }
+        p->node[m].unit = p->units;
+    }
+    for (int m = 0; m < p->count; ++m)
+        if (p->node[m].state == KG_P_RUN && unit_root(p, m) == root)
+            p->node[m].unit = p->units;
+    p->unit[p->units++] = (kg_unit){.root = root};
+    mark[root] = 2;
+    return KG_OK;
+}
+
+static kg_status make_units(kg_plan *p)
+{
+    char *mark = calloc((size_t)p->count + 1, 1);
+    free(p->unit);
+    p->unit = calloc((size_t)p->count + 1, sizeof *p->unit);
+    p->units = 0;
+    kg_status s = mark && p->unit ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    for (int i = 0; i < p->count && s == KG_OK; ++i)
+        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource)
+            s = place_unit(p, unit_root(p, i), mark);
+    free(mark);
+    return s;
+}
+
+/* Room for the values of a node's tensor outputs. */
+static kg_status make_values(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    kg_pnode *q = &p->node[node];
+    for (int o = 0; o < n->outputs; ++o) {
+        q->interval[o] = -1;
+        if (n->out[o].stream || n->resource || q->values[o].item)
+            continue;
+        q->values[o].n = n->out[o].items > 1 ? n->out[o].items : 1;
+        q->values[o].item = calloc((size_t)q->values[o].n, sizeof(kg_tensor));
+        if (!q->values[o].item)
+            return kg_fail(KG_FAILED, "out of host memory");
+    }
+    return KG_OK;
+}
+
+static void wire_frame(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    kg_exec *x = &p->node[node].frame;
+    int knob[8];
+    memcpy(knob, x->knob, sizeof knob);
+    memset(x, 0, sizeof *x);
+    memcpy(x->knob, knob, sizeof knob);
+    x->type = n->type;
+    x->label = n->label;
+    x->params = n->params;
+    x->prepared = p->node[node].prepared.result;
+    x->node = node;
+    x->first = p->node[node].checkpoint.bytes ? p->node[node].checkpoint.step : 0;
+    kg_gnode_inputs(p->graph, n, x->in_desc);
+    for (int i = 0; i < n->inputs; ++i) {
+        x->in[i] = &x->in_desc[i];
+        if (n->from[i] < 0)
+            continue;
+        const kg_gnode *f = p->graph->node[n->from[i]];
+        x->in_resource[i] = f->resource;
+        if (!f->resource && !f->out[n->from_port[i]].stream)
+            x->in_values[i] = &p->node[n->from[i]].values[n->from_port[i]];
+    }
+    for (int o = 0; o < n->outputs; ++o) {
+        x->out[o] = &n->out[o];
+        x->out_values[o] = &p->node[node].values[o];
+    }
+}
+
+static kg_status wire(kg_plan *p)
+{
+    kg_status s = KG_OK;
+    for (int i = 0; i < p->count && s == KG_OK; ++i)
+        if (p->node[i].state != KG_P_SKIP)
+            s = make_values(p, i);
+    for (int i = 0; i < p->count; ++i)
+        if (p->node[i].state == KG_P_RUN)
+            wire_frame(p, i);
+    for (int i = 0; i < p->count && s == KG_OK; ++i) {
+        int source = p->node[i].state == KG_P_RUN ? stream_source(p, i) : -1;
+        if (source < 0)
+            continue;
+        kg_exec *x = &p->node[source].frame;
+        const kg_gnode *n = p->graph->node[i];
+        for (int k = 0; k < n->inputs; ++k)
+            if (n->from[k] == source && n->type->inputs[k].flags & KG_STREAM) {
+                if (x->consumers == (int)(sizeof x->consumer / sizeof *x->consumer))
+                    return kg_fail(KG_USAGE, "%s feeds more than %d nodes", x->type->name, x->consumers);
+                x->consumer_port[x->consumers] = n->from_port[k];
+                x->consumer[x->consumers++] = &p->node[i].frame;
+            }
+    }
+    return s;
+}
+
+void kg_plan_values(kg_plan *p, void *base)
+{
+    for (int i = 0; i < p->count; ++i) {
+        const kg_gnode *n = p->graph->node[i];
+        for (int o = 0; p->node[i].state != KG_P_SKIP && o < n->outputs; ++o) {
+            kg_values *v = &p->node[i].values[o];
+            char *at = base == (void *)KG_DRY_BASE || p->node[i].interval[o] < 0 ? KG_DRY_BASE : (char *)base + p->tier.intervals[p->node[i].interval[o]].at;
+            for (int k = 0; k < v->n; ++k) {
+                v->item[k] = kg_tensor_make(at, n->out[o].dtype, n->out[o].rank, n->out[o].shape);
+                at += kg_align(kg_bytes(&v->item[k]));
+            }
+        }
+    }
+}
+
+static void begin_frames(kg_plan *p, kg_ctx *c, int unit)
+{
+    for (int i = 0; i < p->count; ++i)
+        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit) {
+            p->node[i].frame.ctx = c;
+            p->node[i].frame.chunks = 0;
+        }
+}
+
+kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
+{
+    kg_status s = KG_OK;
+    for (int u = 0; u < p->units && s == KG_OK; ++u) {
+        kg_ctx_tick(c);
+        begin_frames(p, c, u);
+        if (w && w->before)
+            s = w->before(w->arg, p, u);
+        if (s == KG_OK)
+            s = kg_unit_execute(&p->node[p->unit[u].root].frame);
+        if (s == KG_OK && w && w->after)
+            s = w->after(w->arg, p, u);
+        for (int i = 0; i < p->count; ++i)
+            if (p->node[i].state == KG_P_RUN && p->node[i].unit == u)
+                kg_frame_drop_state(&p->node[i].frame);
+    }
+    if (s == KG_OK)
+        kg_ctx_tick(c);
+    return s;
+}
+
+typedef struct dry { kg_ctx *c; size_t keeps; } dry;
+
+static kg_status dry_before(void *arg, kg_plan *p, int unit)
+{
+    dry *d = arg;
+    p->unit[unit].first = d->c->tick;
+    d->keeps = p->trace.n_keeps;
+    return KG_OK;
+}
+
+static kg_status dry_after(void *arg, kg_plan *p, int unit)
+{
+    dry *d = arg;
+    kg_unit *u = &p->unit[unit];
+    u->last = d->c->tick;
+    u->host = 0;
+    for (size_t k = d->keeps; k < p->trace.n_keeps; ++k)
+        p->trace.keeps[k].last = u->last;
+    for (int i = 0; i < p->count; ++i)
+        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit)
+            u->host += p->node[i].frame.host_bytes;
+    return KG_OK;
+}
+
+/* Values live from their unit (cached ones: from the first unit that reads them) to the last unit that reads them. */
+static void lifetimes(kg_plan *p)
+{
+    uint32_t end = (uint32_t)p->trace.n_ticks - 1;
+    for (int i = 0; i < p->count; ++i) {
+        kg_pnode *q = &p->node[i];
+        q->first = q->state == KG_P_RUN && !p->graph->node[i]->resource ? p->unit[q->unit].first : UINT32_MAX;
+        q->last = q->state == KG_P_RUN && !p->graph->node[i]->resource ? p->unit[q->unit].last : 0;
+    }
+    for (int i = 0; i < p->count; ++i) {
+        const kg_gnode *n = p->graph->node[i];
+        for (int k = 0; k < n->inputs && p->node[i].state == KG_P_RUN && !n->resource; ++k) {
+            if (n->from[k] < 0)
+                continue;
+            kg_pnode *f = &p->node[n->from[k]];
+            const kg_unit *u = &p->unit[p->node[i].unit];
+            f->last = u->last > f->last ? u->last : f->last;
+            if (f->state == KG_P_CACHED && u->first < f->first)
+                f->first = u->first;
+        }
+        if (kg_gnode_wanted(p->graph, i) && p->node[i].state != KG_P_SKIP && !(n->type->flags & KG_SINK)) {
+            p->node[i].last = end;
+            if (p->node[i].first == UINT32_MAX)
+                p->node[i].first = end;
+        }
+    }
+}
+
+static kg_status trace_fills(kg_plan *p, kg_ctx *c)
+{
+    p->fill_bytes = 0;
+    for (size_t u = 0; u < p->trace.n_uses; ++u) {
+        const kg_use_site *s = &p->trace.uses[u];
+        const kg_resource *r = p->graph->node[s->resource]->resource;
+        p->use_bytes[u] = r->segments[s->segment].bytes;
+        int seen = 0;
+        for (size_t v = u; r->fill && v-- > 0 && u - v < 512 && !seen;)
+            seen = p->trace.uses[v].resource == s->resource && p->trace.uses[v].segment == s->segment;
+        if (!r->fill || seen)
+            continue;
+        kg_status e = kg_fill(c, r, s->segment, KG_DRY_BASE, c->weights[0]);
+        if (e != KG_OK)
+            return e;
+        p->fill_bytes = c->peak > p->fill_bytes ? c->peak : p->fill_bytes;
+    }
+    return KG_OK;
+}
+
+kg_status kg_plan_trace(kg_plan *p)
+{
+    kg_ctx *c = calloc(1, sizeof *c);
+    if (!c)
+        return kg_fail(KG_FAILED, "out of host memory");
+    kg_trace_free(&p->trace);
+    kg_status s = make_units(p);
+    if (s == KG_OK)
+        s = wire(p);
+    kg_plan_values(p, KG_DRY_BASE);
+    *c = (kg_ctx){.mode = KG_DRY, .device = p->options.device, .top = KG_DRY_BASE + ((size_t)1 << 46), .trace = &p->trace,
+                  .profile = &p->options.device->profile, .plan = p};
+    c->stop = &c->own_stop;
+    kg_ctx_tick(c);
+    dry d = {.c = c};
+    if (s == KG_OK)
+        s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .after = dry_after, .arg = &d});
+    for (int u = 0; s != KG_OK && u < p->count; ++u)
+        kg_frame_drop_state(&p->node[u].frame);
+    if (s == KG_OK) {
+        lifetimes(p);
+        free(p->use_bytes);
+        p->use_bytes = calloc(p->trace.n_uses + 1, sizeof *p->use_bytes);
+        c->trace = NULL;
+        c->lane = KG_LANE_COPY;
+        s = p->use_bytes ? trace_fills(p, c) : kg_fail(KG_FAILED, "out of host memory");
+    }
+    free(c);
+    return s;
+}
