@@ -11,6 +11,9 @@
 #define KG_EPOCH 1     /* part of the numerics tag; raise it when the output of one of our own kernels changes */
 
 typedef struct kg_kernels {
+    size_t (*linear_scratch)(const kg_linear_args *a, int workers);            /* bytes; pure, called when dry too */
+    size_t (*attention_scratch)(const kg_attention_args *a, int workers);
+    size_t (*conv_scratch)(const kg_conv_args *a, int workers);
     void (*linear)(kg_exec *x, const kg_linear_args *a);
     void (*attention)(kg_exec *x, const kg_attention_args *a);
     void (*residual_norm)(kg_exec *x, const kg_residual_norm_args *a);

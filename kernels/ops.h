@@ -13,6 +13,7 @@ typedef struct kg_linear_args {
     kg_tensor weight;  /* f32, f16, bf16 [n, k]                                                             */
     kg_tensor bias;    /* f32, f16, bf16 [n]; rank 0: none                                                  */
     int activation;    /* applied to in * weight^T + bias                                                   */
+    kg_tensor scratch; /* the front's own: leave it empty                                                   */
 } kg_linear_args;
 /* in bf16: bf16 x bf16 products (other weights are rounded to bf16), f32 sums. in f32: f32 products whatever the weight. */
 void kg_linear(kg_exec *x, kg_linear_args a);
@@ -24,6 +25,7 @@ typedef struct kg_attention_args {
     kg_tensor bias;    /* rank 0: none; f32 [heads, 2 * span - 1]: added at [h][j - i + span - 1], key j, query i */
     int heads;
     double scale;
+    kg_tensor scratch; /* the front's own: leave it empty                                                   */
 } kg_attention_args;
 void kg_attention(kg_exec *x, kg_attention_args a);
 

@@ -14,6 +14,9 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#pragma weak kg_cpu_linear_scratch
+#pragma weak kg_cpu_attention_scratch
+#pragma weak kg_cpu_conv_scratch
 #pragma weak kg_cpu_linear
 #pragma weak kg_cpu_attention
 #pragma weak kg_cpu_residual_norm
@@ -32,6 +35,7 @@
 #pragma weak kg_cpu_pixels
 
 static const kg_kernels cpu_kernels = {
+    .linear_scratch = kg_cpu_linear_scratch, .attention_scratch = kg_cpu_attention_scratch, .conv_scratch = kg_cpu_conv_scratch,
     .linear = kg_cpu_linear, .attention = kg_cpu_attention, .residual_norm = kg_cpu_residual_norm, .rms_norm = kg_cpu_rms_norm,
     .rope_table = kg_cpu_rope_table, .unary = kg_cpu_unary, .gated_gelu = kg_cpu_gated_gelu, .combine = kg_cpu_combine,
     .patchify = kg_cpu_patchify, .unpatchify = kg_cpu_unpatchify, .noise = kg_cpu_noise, .conv = kg_cpu_conv,
