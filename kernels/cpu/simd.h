@@ -35,6 +35,7 @@ typedef uint16_t vh_mem __attribute__((vector_size(32), aligned(1), may_alias));
 #define v_store_full KG_FN(v_store_full)
 #define v_load KG_FN(v_load)
 #define v_store KG_FN(v_store)
+#define v_first KG_FN(v_first)
 #define v_sum KG_FN(v_sum)
 #define v_sum_double KG_FN(v_sum_double)
 #define v_most KG_FN(v_most)
@@ -143,6 +144,15 @@ KG_INLINE void v_store(void *p, kg_dtype t, int64_t i, int64_t n, vf v)
     float part[LANES];
     v_store_full(part, t, 0, v);
     memcpy((char *)p + (size_t)i * size, part, (size_t)n * size);
+}
+
+/* The first n lanes of v, the others as in rest. */
+KG_INLINE vf v_first(vf v, int64_t n, vf rest)
+{
+    if (n >= LANES)
+        return v;
+    vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, first = lane < (int32_t)n;
+    return (vf)((first & (vi)v) | (~first & (vi)rest));
 }
 
 /* The order of these sums is fixed: halves are added until one is left. */
