@@ -1,0 +1,323 @@
+/* Opening the database file: where it lies, whether it may lie there, whether it is ours, and what becomes of a broken one.
+ *
+ * Opening is held by a lock on the folder (flock), so that of several processes one makes the file or moves a broken one aside, and
+ * the others find the result. SQLite's own locks cannot serve here: a corrupt file has none. */
+#include "cache/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+int kg_cache_path(const kg_cache_options *o, char *out, size_t n)
+{
+    int m = 0;
+    *out = 0;
+    if (o->path && *o->path)
+        m = snprintf(out, n, "%s", o->path);
+    else if (o->cache_home && *o->cache_home == '/')       /* a relative one is to be ignored (XDG base directories) */
+        m = snprintf(out, n, "%s/kinograph/cache.sqlite", o->cache_home);
+    else if (o->home && *o->home == '/')
+        m = snprintf(out, n, "%s/.cache/kinograph/cache.sqlite", o->home);
+    if (m > 0 && m < (int)n)
+        return 1;
+    *out = 0;
+    return 0;
+}
+
+static void folder_of(const char *path, char out[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    int n = slash ? (int)(slash - path) : 1;
+    snprintf(out, PATH_MAX, "%.*s", n ? n : 1, slash ? path : ".");
+}
+
+/* All folders above path, for this user only: what is cached tells what was asked. */
+static int make_folders(const char *path)
+{
+    char folder[PATH_MAX];
+    folder_of(path, folder);
+    for (char *p = folder + 1;; ++p) {
+        char was = *p;
+        if (was && was != '/')
+            continue;
+        *p = 0;
+        if (mkdir(folder, 0700) && errno != EEXIST && errno != EROFS && errno != EACCES)
+            return 0;
+        *p = was;
+        if (!was)
+            return 1;
+    }
+}
+
+/* ---- network file systems ---- */
+
+/* Does a file system of this magic number (statfs) and type (mountinfo; may be NULL) lie on another machine? SQLite's shared
+ * memory and locks do not hold there. A FUSE file system may be anything; the few local ones are known by type. */
+int kg_file_system_remote(long magic, const char *type, const char **name)
+{
+    static const struct { unsigned magic; const char *name; } remote[] = {
+        {0x6969, "NFS"}, {0x517b, "SMB"}, {0xfe534d42, "SMB"}, {0xff534d42, "CIFS"}, {0x5346414f, "AFS"}, {0x73757245, "Coda"},
+        {0x01021997, "9P"}, {0x00c36400, "Ceph"}, {0x0bd00bd0, "Lustre"}, {0x47504653, "GPFS"}, {0x7461636f, "OCFS2"},
+        {0x01161970, "GFS2"}, {0x786f4256, "a VirtualBox shared folder"}, {0x65735546, "FUSE"}};
+    static const char *const local_fuse[] = {"fuseblk", "fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.gocryptfs", "fuse.encfs"};
+    if ((unsigned)magic == 0x65735546u)
+        for (size_t i = 0; type && i < sizeof local_fuse / sizeof *local_fuse; ++i)
+            if (!strcmp(type, local_fuse[i]))
+                return 0;
+    for (size_t i = 0; i < sizeof remote / sizeof *remote; ++i)
+        if (remote[i].magic == (unsigned)magic) {
+            *name = remote[i].name;
+            return 1;
+        }
+    return 0;
+}
+
+/* The type of the mount that holds a device number: "36 35 98:0 / /mnt rw - ext4 /dev/sda1 rw". */
+static int mount_type(dev_t device, char type[64])
+{
+    char line[4096], wanted[32];
+    FILE *in = fopen("/proc/self/mountinfo", "re");
+    int found = 0;
+    snprintf(wanted, sizeof wanted, "%u:%u", major(device), minor(device));
+    while (in && !found && fgets(line, sizeof line, in)) {
+        char number[32];
+        const char *dash = strstr(line, " - ");
+        found = sscanf(line, "%*d %*d %31s", number) == 1 && !strcmp(number, wanted) && dash && sscanf(dash, " - %63s", type) == 1;
+    }
+    if (in)
+        fclose(in);
+    return found;
+}
+
+static int refuse_remote(const char *folder, const char *path)
+{
+    struct statfs fs;
+    struct stat st;
+    char type[64];
+    const char *name;
+    if (statfs(folder, &fs) || stat(folder, &st) ||
+        !kg_file_system_remote((long)fs.f_type, mount_type(st.st_dev, type) ? type : NULL, &name))
+        return 0;
+    kg_log("the cache '%s' lies on a network file system (%s), where a database of several processes breaks: the run goes on "
+           "without; --cache PATH names a file on a local disk", path, name);
+    return 1;
+}
+
+/* ---- a broken file ---- */
+
+static void move_aside(const char *path)
+{
+    static const char *const parts[] = {"", "-wal", "-shm"};
+    char from[PATH_MAX + 8], to[PATH_MAX + 32], aside[PATH_MAX + 24];
+    struct stat st;
+    int n = 1;
+    do
+        snprintf(aside, sizeof aside, "%s.corrupt-%d", path, n);
+    while (!lstat(aside, &st) && ++n < 1000);
+    for (int i = 0; i < 3; ++i) {
+        snprintf(from, sizeof from, "%s%s", path, parts[i]);
+        snprintf(to, sizeof to, "%s%s", aside, parts[i]);
+        if (rename(from, to) && !i) {
+            kg_log("the damaged cache '%s' cannot be moved aside: %s", path, strerror(errno));
+            return;
+        }
+    }
+    kg_log("the damaged cache has been moved to '%s'; it can be deleted", aside);
+}
+
+/* ---- opening ---- */
+
+/* Waits at most 5 s; going on without the lock risks no more than a second try by somebody. */
+static int lock_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int tries = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK && tries < 500; ++tries)
+        usleep(10000);
+    return fd;
+}
+
+static int set_up(sqlite3 *db)
+{
+    static const char *const settings[] = {
+        "PRAGMA page_size = 16384", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
+        "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
+    int code = SQLITE_OK;
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings && !code; ++i)
+        code = kg_db_exec(db, settings[i]);
+    return code;
+}
+
+/* A file that is neither empty nor ours stays as it is: the user has named somebody else's database. */
+static int foreign(sqlite3 *db)
+{
+    return kg_db_number(db, "PRAGMA application_id", 0) != KG_CACHE_APPLICATION &&
+           kg_db_number(db, "SELECT count(*) FROM sqlite_master", 0) > 0;
+}
+
+static int made_here(kg_store *s, int *version)
+{
+    *version = (int)kg_db_number(s->db, "PRAGMA user_version", 0);
+    if (*version > KG_CACHE_VERSION)
+        return SQLITE_OK;
+    int code = set_up(s->db);
+    return code || *version == KG_CACHE_VERSION ? code : kg_schema_make(s->db, version);
+}
+
+/* Looks at the root page of every table, so that a broken file shows now. */
+static int look_at_tables(sqlite3 *db)
+{
+    return kg_db_exec(db, "SELECT (SELECT id FROM result LIMIT 1), (SELECT id FROM checkpoint LIMIT 1), (SELECT id FROM result_part"
+                          " LIMIT 1), (SELECT id FROM checkpoint_part LIMIT 1), (SELECT row FROM lease LIMIT 1), (SELECT path FROM"
+                          " sink LIMIT 1), (SELECT inode FROM identity LIMIT 1)");
+}
+
+/* 1: open and ours. 0: said why not. -1: corrupt. */
+static int open_database(kg_store *s, int existing)
+{
+    int version = 0, code = sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | (existing ? 0 : SQLITE_OPEN_CREATE) |
+                                            SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    sqlite3_busy_timeout(s->db, s->busy_ms);
+    if (!code)
+        code = kg_db_exec(s->db, "SELECT count(*) FROM sqlite_master");
+    if (!code && foreign(s->db)) {
+        kg_log("'%s' is a database of another program: it is left alone, and the run goes on without a cache", s->path);
+        return 0;
+    }
+    if (!code)
+        code = made_here(s, &version);
+    if (!code && version > KG_CACHE_VERSION) {
+        kg_log("the cache '%s' was made by a newer version of this program: it is left alone, and the run goes on without", s->path);
+        return 0;
+    }
+    if (!code)
+        code = look_at_tables(s->db);
+    if (!code)
+        return 1;
+    if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
+        return -1;
+    kg_log("the cache '%s' cannot be used (%s): the run goes on without", s->path, sqlite3_errstr(code));
+    return 0;
+}
+
+/* May a file that is no database any more be taken for a cache that broke? Not any file that --cache happens to name. */
+static int was_a_cache(const char *path)
+{
+    char head[72] = "";
+    static const char id[4] = {0x4b, 0x49, 0x4e, 0x4f};
+    const char *dot = strrchr(path, '.');
+    FILE *in = fopen(path, "re");
+    size_t n = in ? fread(head, 1, sizeof head, in) : 0;
+    if (in)
+        fclose(in);
+    return (n == sizeof head && (!memcmp(head, "SQLite format 3", 16) || !memcmp(head + 68, id, 4))) ||
+           (dot && !strcmp(dot, ".sqlite"));
+}
+
+static int open_or_renew(kg_store *s, int existing)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    folder_of(s->path, folder);
+    int lock = lock_folder(folder);
+    int state = open_database(s, existing);
+    if (state < 0) {
+        kg_db_close(s);
+        if (was_a_cache(s->path)) {
+            kg_log("the cache '%s' is damaged: a new one is started", s->path);
+            move_aside(s->path);
+            state = open_database(s, 0);
+        } else
+            kg_log("'%s' is no cache: it is left alone, and the run goes on without", s->path);
+    }
+    s->inode = stat(s->path, &st) ? 0 : st.st_ino;
+    if (lock >= 0)
+        close(lock);
+    return state > 0;
+}
+
+/* The file that this process found damaged, unless another one has been faster. */
+static void move_damaged(const kg_store *s)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    folder_of(s->path, folder);
+    int lock = lock_folder(folder);
+    if (!stat(s->path, &st) && st.st_ino == s->inode)
+        move_aside(s->path);
+    if (lock >= 0)
+        close(lock);
+}
+
+static void store_free(kg_store *s)
+{
+    kg_db_close(s);
+    pthread_mutex_destroy(&s->lock);
+    free(s->scratch);
+    free(s);
+}
+
+/* Is there a place for it? Says why not. */
+static int place_ready(const kg_store *s, int existing)
+{
+    char folder[PATH_MAX];
+    folder_of(s->path, folder);
+    if (existing ? access(s->path, F_OK) : !make_folders(s->path) || access(folder, W_OK | X_OK)) {
+        if (existing)
+            kg_log("there is no cache at '%s'", s->path);
+        else
+            kg_log("the cache '%s' cannot be written (%s): the run goes on without", s->path, strerror(errno));
+        return 0;
+    }
+    return !refuse_remote(folder, s->path);
+}
+
+kg_cache *kg_cache_open(const kg_cache_options *o)
+{
+    kg_store *s = calloc(1, sizeof *s);
+    if (!s || !(s->scratch = malloc(KG_PART))) {
+        free(s);
+        kg_log("out of memory for the cache: the run goes on without");
+        return NULL;
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    s->face.ops = &kg_store_ops;
+    s->budget = o->budget ? o->budget : KG_CACHE_BUDGET;
+    s->busy_ms = o->busy_ms ? o->busy_ms : 10000;
+    int named = kg_cache_path(o, s->path, sizeof s->path);
+    if (!named)
+        kg_log("no place for the cache is known (neither --cache nor XDG_CACHE_HOME nor HOME): the run goes on without");
+    if (!named || !place_ready(s, o->existing) || !open_or_renew(s, o->existing)) {
+        store_free(s);
+        return NULL;
+    }
+    kg_lease_self(s);
+    if (!kg_writer_start(s)) {
+        kg_log("no thread for the cache: the run goes on without");
+        kg_writer_stop(s);
+        store_free(s);
+        return NULL;
+    }
+    return &s->face;
+}
+
+void kg_cache_close(kg_cache *c)
+{
+    kg_store *s = (kg_store *)c;
+    if (!s)
+        return;
+    kg_writer_stop(s);
+    if (!s->damaged)
+        kg_lease_give_back(s);
+    kg_db_close(s);
+    if (s->damaged)
+        move_damaged(s);
+    store_free(s);
+}

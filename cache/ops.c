@@ -1,0 +1,178 @@
+/* The cache as core calls it (core/cache.h). Each function takes the lock, asks rows or a small table, and answers. */
+#include "cache/store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static kg_store *enter(kg_cache *c)
+{
+    kg_store *s = (kg_store *)c;
+    pthread_mutex_lock(&s->lock);
+    return s;
+}
+
+static void leave(kg_store *s) { pthread_mutex_unlock(&s->lock); }
+
+static int table_of(const kg_cache_row *row) { return strcmp(row->kind, "checkpoint") ? KG_RESULT : KG_CHECKPOINT; }
+
+/* Counts the hit and takes the lease. 0 only when the row is gone: a cache that cannot be written now can still be read. */
+static int note_hit(kg_store *s, int64_t id)
+{
+    if (!kg_db_may_write(s) || kg_db_run(s, SQL_BEGIN_WRITE))
+        return 1;
+    int there = kg_lease_take(s, id);
+    sqlite3_stmt *q = there ? kg_db_use(s, SQL_HIT) : NULL;
+    if (q) {
+        sqlite3_bind_int64(q, 1, id);
+        sqlite3_bind_double(q, 2, kg_now());
+        kg_db_finish(s, q);
+    }
+    kg_db_end(s, there);
+    return there || !kg_db_may_write(s) || s->damaged;
+}
+
+static int find(kg_cache *c, const kg_key *key, const char *tag, kg_cache_row *row)
+{
+    kg_store *s = enter(c);
+    int64_t id = kg_row_find(s, KG_RESULT, key, tag, row);
+    if (id && !note_hit(s, id)) {                          /* another process removed it in between */
+        id = kg_row_find(s, KG_RESULT, key, tag, row);
+        id = id && note_hit(s, id) ? id : 0;
+    }
+    leave(s);
+    return id != 0;
+}
+
+static int read_bytes(kg_cache *c, const kg_cache_row *row, void *dst)
+{
+    kg_store *s = enter(c);
+    int good = kg_row_read(s, table_of(row), row, dst);
+    leave(s);
+    return good;
+}
+
+static int write_bytes(kg_cache *c, const kg_cache_row *row, const void *src)
+{
+    kg_store *s = enter(c);
+    int good = row->bytes <= s->budget && kg_db_may_write(s) && kg_row_put(s, table_of(row), row, src);
+    leave(s);
+    return good;
+}
+
+/* A run builds on what it is told here, so the bytes are read and checked at once. */
+static int checkpoint_find(kg_cache *c, const kg_key *key, const char *tag, kg_cache_row *row)
+{
+    kg_store *s = enter(c);
+    int64_t id = kg_row_find(s, KG_CHECKPOINT, key, tag, row);
+    void *bytes = id ? malloc(row->bytes + 1) : NULL;
+    int good = bytes && kg_row_read(s, KG_CHECKPOINT, row, bytes);
+    free(bytes);
+    leave(s);
+    return good;
+}
+
+/* ---- sinks ---- */
+
+/* Where path really lies, and what is there now. */
+static int look(const char *path, char real[PATH_MAX], struct stat *st)
+{
+    return realpath(path, real) && !stat(real, st) && S_ISREG(st->st_mode);
+}
+
+static int64_t modified(const struct stat *st) { return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec; }
+
+static int sink_find(kg_cache *c, const kg_key *key, const char *path)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    if (!look(path, real, &st))
+        return 0;
+    kg_store *s = enter(c);
+    sqlite3_stmt *q = kg_db_use(s, SQL_SINK_FIND);
+    int same = 0;
+    if (q) {
+        sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC);
+        sqlite3_bind_text(q, 2, real, -1, SQLITE_STATIC);
+        same = kg_db_step(s, q) > 0 && sqlite3_column_int64(q, 0) == (int64_t)st.st_size &&
+               sqlite3_column_int64(q, 1) == modified(&st) && sqlite3_column_int64(q, 2) == (int64_t)st.st_ino;
+        sqlite3_reset(q);
+        sqlite3_clear_bindings(q);
+    }
+    leave(s);
+    return same;
+}
+
+static void sink_store(kg_cache *c, const kg_key *key, const char *path)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    if (!look(path, real, &st))
+        return;
+    kg_store *s = enter(c);
+    sqlite3_stmt *q = kg_db_may_write(s) ? kg_db_use(s, SQL_SINK_STORE) : NULL;
+    if (q) {
+        sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC);
+        sqlite3_bind_text(q, 2, real, -1, SQLITE_STATIC);
+        sqlite3_bind_int64(q, 3, (int64_t)st.st_size);
+        sqlite3_bind_int64(q, 4, modified(&st));
+        sqlite3_bind_int64(q, 5, (int64_t)st.st_ino);
+        sqlite3_bind_double(q, 6, kg_now());
+        kg_db_finish(s, q);
+        sqlite3_clear_bindings(q);
+    }
+    leave(s);
+}
+
+/* ---- identities of weight files ---- */
+
+static void bind_file(sqlite3_stmt *q, const kg_file *f)
+{
+    sqlite3_bind_int64(q, 1, (int64_t)f->device);
+    sqlite3_bind_int64(q, 2, (int64_t)f->inode);
+    sqlite3_bind_int64(q, 3, (int64_t)f->size);
+    sqlite3_bind_int64(q, 4, f->mtime_ns);
+    sqlite3_bind_int64(q, 5, f->ctime_ns);
+}
+
+static int identity_find(void *arg, const kg_file *f, unsigned char out[32])
+{
+    kg_store *s = enter(arg);
+    sqlite3_stmt *q = kg_db_use(s, SQL_IDENTITY_FIND);
+    int found = 0;
+    if (q) {
+        bind_file(q, f);
+        found = kg_db_step(s, q) > 0 && sqlite3_column_bytes(q, 0) == 32;
+        if (found)
+            memcpy(out, sqlite3_column_blob(q, 0), 32);
+        sqlite3_reset(q);
+    }
+    leave(s);
+    return found;
+}
+
+static void identity_store(void *arg, const kg_file *f, const unsigned char id[32])
+{
+    kg_store *s = enter(arg);
+    sqlite3_stmt *q = kg_db_may_write(s) ? kg_db_use(s, SQL_IDENTITY_STORE) : NULL;
+    if (q) {
+        bind_file(q, f);
+        sqlite3_bind_blob(q, 6, id, 32, SQLITE_STATIC);
+        sqlite3_bind_double(q, 7, kg_now());
+        kg_db_finish(s, q);
+        sqlite3_clear_bindings(q);
+    }
+    leave(s);
+}
+
+kg_identity_memo kg_cache_memo(kg_cache *c)
+{
+    return (kg_identity_memo){.arg = c, .find = identity_find, .store = identity_store};
+}
+
+const kg_cache_ops kg_store_ops = {
+    .find = find, .read = read_bytes, .write = write_bytes,
+    .checkpoint_find = checkpoint_find, .checkpoint_later = kg_checkpoint_later, .checkpoint_drop = kg_checkpoint_drop,
+    .sink_find = sink_find, .sink_store = sink_store, .flush = kg_cache_flush,
+};
