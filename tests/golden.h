@@ -262,6 +262,24 @@ static inline void golden_open(golden *g, const char *name)
         golden_expand(g, golden_meta(g, "recipe"));
 }
 
+/* An input that has a recipe, as f32 values, malloc. */
+static inline float *golden_input(const golden *g, const char *tensor, int64_t *count)
+{
+    const cJSON *file, *row;
+    cJSON_ArrayForEach(file, cJSON_GetObjectItem(g->recipe, "files")) cJSON_ArrayForEach(row, cJSON_GetObjectItem(file, "tensors"))
+    {
+        if (strcmp(golden_text(row, 0), tensor))
+            continue;
+        *count = golden_count(row);
+        float *out = malloc((size_t)*count * sizeof *out);
+        golden_fill(out, "f32", tensor, (uint64_t)cJSON_GetObjectItem(file, "seed")->valuedouble, golden_number(row, 3), golden_number(row, 4),
+                    *count, *count / (int64_t)golden_number(cJSON_GetArrayItem(row, 1), 0) * (int64_t)golden_number(row, 5));
+        return out;
+    }
+    golden_die("no such input", tensor);
+    return NULL;
+}
+
 /* A folder that lies beside the golden: what a reference library wrote itself. */
 static inline const char *golden_saved(const char *name, const char *file)
 {
