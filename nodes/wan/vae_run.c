@@ -1,0 +1,193 @@
+/* Runs a list of the VAE's parts on one chunk of frames.
+ *
+ * Parts that keep shape work in place; the others write a new tensor, and the rest of the list runs while the old one still stands
+ * (temporaries are a stack), which costs little: the largest level holds most of the bytes. The stride of slots is the official
+ * one: what a convolution in time looks back at is its own input, after norm and SiLU. ref: wan-spec 5.2 and 5.3. */
+#include "kernels/ops.h"
+#include "nodes/wan/vae.h"
+
+/* Mean and deviation of the latents that the models were trained on. ref: Wan2.1 wan/modules/vae.py, WanVAE.__init__ */
+static const float mean[VAE_LATENT] = {-0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
+    0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f};
+static const float deviation[VAE_LATENT] = {2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
+    3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f};
+
+static kg_tensor frames_of(kg_exec *x, kg_tensor like, int64_t t, int64_t h, int64_t w, int64_t c)
+{
+    return kg_temp(x, like.dtype, KG_SHAPE(t, h, w, c));
+}
+
+static void keep(kg_exec *x, vae_slot *s, int64_t frames, int64_t h, int64_t w, int64_t c)
+{
+    s->frames = kg_keep(x, KG_F32, KG_SHAPE(frames, h, w, c));
+}
+
+void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, int64_t height, int64_t width)
+{
+    *r = (vae_run){.v = v, .list = list, .port = port};
+    float scale[VAE_LATENT], shift[VAE_LATENT];
+    for (int i = 0; i < VAE_LATENT; ++i) {
+        scale[i] = list == VAE_DECODER ? deviation[i] : 1.0f / deviation[i];
+        shift[i] = list == VAE_DECODER ? mean[i] : -mean[i] / deviation[i];
+    }
+    r->scale = kg_keep(x, KG_F32, KG_SHAPE(VAE_LATENT));
+    r->shift = kg_keep(x, KG_F32, KG_SHAPE(VAE_LATENT));
+    kg_put(x, r->scale, scale, sizeof scale);
+    kg_put(x, r->shift, shift, sizeof shift);
+    for (int i = 0; i < v->count[list]; ++i) {
+        const vae_part *p = &v->part[list][i];
+        if (p->kind == VAE_DOWN) {
+            height /= 2;
+            width /= 2;
+        }
+        if (p->kind == VAE_RES || p->kind == VAE_HEAD || (p->kind == VAE_CONV && p->kernel == 3) || (p->kind == VAE_UP && p->time))
+            keep(x, &r->slot[i][0], 2, height, width, p->in);
+        if (p->kind == VAE_RES)
+            keep(x, &r->slot[i][1], 2, height, width, p->out);
+        if (p->kind == VAE_DOWN && p->time)
+            keep(x, &r->slot[i][0], 1, height, width, p->out);
+        if (p->kind == VAE_UP) {
+            height *= 2;
+            width *= 2;
+        }
+    }
+}
+
+/* The last frames of [slot, in] become the slot's. */
+static void remember(kg_exec *x, vae_slot *s, kg_tensor in)
+{
+    int64_t room = s->frames.shape[0], t = in.shape[0], old = room - t;
+    if (old > 0 && s->n > old - 1)     /* old frames move to the front; room is 2 at most, so they do not overlap */
+        kg_unary(x, (kg_unary_args){.out = kg_slice(s->frames, 0, old), .in = kg_slice(s->frames, t, old), .op = KG_UNARY_COPY});
+    int64_t n = t < room ? t : room;
+    kg_unary(x, (kg_unary_args){.out = kg_slice(s->frames, room - n, n), .in = kg_slice(in, t - n, n), .op = KG_UNARY_COPY});
+    s->n = s->n + t < room ? s->n + t : room;
+}
+
+/* A convolution over three frames, which looks back into its slot. */
+static void causal(kg_exec *x, vae_slot *s, kg_conv_args a)
+{
+    if (s->n)
+        a.history = kg_slice(s->frames, s->frames.shape[0] - s->n, s->n);
+    a.kt = 3;
+    kg_conv(x, a);
+    remember(x, s, a.in);
+}
+
+static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor gamma, int silu)
+{
+    kg_channel_norm(x, (kg_channel_norm_args){.out = out, .in = in, .gamma = gamma, .silu = silu});
+}
+
+/* out = conv(silu(norm(conv(silu(norm(in)))))) + (shortcut of) in; out is in when the width stays. */
+static void residual(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out, int shortcut)
+{
+    const int64_t *n = in.shape;
+    kg_tensor a = frames_of(x, in, n[0], n[1], n[2], n[3]), b = frames_of(x, in, n[0], n[1], n[2], out.shape[3]);
+    norm(x, a, in, w[0], 1);
+    causal(x, &s[0], (kg_conv_args){.out = b, .in = a, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
+    norm(x, b, b, w[3], 1);
+    if (shortcut)
+        kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[6], .bias = w[7], .kt = 1, .kh = 1, .kw = 1});
+    causal(x, &s[1], (kg_conv_args){.out = out, .in = b, .weight = w[4], .bias = w[5], .add = out, .kh = 3, .kw = 3});
+}
+
+/* In place: each frame attends to itself, one head as wide as the channels. */
+static void attention(kg_exec *x, const kg_tensor *w, kg_tensor in)
+{
+    const int64_t *n = in.shape;
+    int64_t c = n[3], pixels = n[1] * n[2];
+    kg_tensor a = frames_of(x, in, n[0], n[1], n[2], c), qkv = frames_of(x, in, n[0], n[1], n[2], 3 * c);
+    norm(x, a, in, w[0], 0);
+    kg_conv(x, (kg_conv_args){.out = qkv, .in = a, .weight = w[1], .bias = w[2], .kt = 1, .kh = 1, .kw = 1});
+    for (int64_t t = 0; t < n[0]; ++t) {
+        kg_tensor f = kg_view(kg_at(qkv, t), KG_SHAPE(pixels, 3 * c));
+        kg_attention(x, (kg_attention_args){.out = kg_view(kg_at(a, t), KG_SHAPE(pixels, c)), .q = kg_slice_cols(f, 0, c),
+            .k = kg_slice_cols(f, c, c), .v = kg_slice_cols(f, 2 * c, c), .heads = 1, .scale = 1.0 / __builtin_sqrt((double)c)});
+    }
+    kg_conv(x, (kg_conv_args){.out = in, .in = a, .weight = w[3], .bias = w[4], .add = in, .kt = 1, .kh = 1, .kw = 1});
+}
+
+/* With time, every frame but the clip's first becomes two: the halves of a convolution's channels. The first is no history. */
+static void upsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor *w, int time, kg_tensor in, kg_tensor out)
+{
+    if (time && r->chunks) {
+        const int64_t *n = in.shape;
+        kg_tensor doubled = frames_of(x, in, 2 * n[0], n[1], n[2], n[3]);
+        causal(x, s, (kg_conv_args){.out = doubled, .in = in, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
+        in = doubled;
+    }
+    kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .upsample = 1});
+}
+
+/* With time, the clip's first frame passes; later ones are halved, over three frames with one of overlap. */
+static void downsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor *w, int time, kg_tensor in, kg_tensor out)
+{
+    int halve = time && r->chunks;
+    kg_tensor half = halve ? frames_of(x, in, in.shape[0], out.shape[1], out.shape[2], out.shape[3]) : out;
+    kg_conv(x, (kg_conv_args){.out = half, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .stride_hw = 2});
+    if (halve)
+        causal(x, s, (kg_conv_args){.out = out, .in = half, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
+    else if (time)
+        remember(x, s, half);
+}
+
+static void convolution(kg_exec *x, vae_slot *s, const vae_part *p, const kg_tensor *w, kg_tensor in, kg_tensor out)
+{
+    kg_conv_args a = {.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = p->kernel, .kw = p->kernel};
+    if (p->kernel == 3)
+        causal(x, s, a);
+    else
+        kg_conv(x, a);
+}
+
+static void head(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out)
+{
+    norm(x, in, in, w[0], 1);
+    causal(x, s, (kg_conv_args){.out = out, .in = in, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
+}
+
+static int in_place(const vae_part *p) { return p->kind == VAE_ATTENTION || (p->kind == VAE_RES && p->in == p->out); }
+
+static kg_tensor output(kg_exec *x, const vae_run *r, const vae_part *p, kg_tensor in)
+{
+    int64_t t = in.shape[0], h = in.shape[1], w = in.shape[2];
+    if (in_place(p))
+        return in;
+    if (p->kind == VAE_UP)
+        return frames_of(x, in, p->time && r->chunks ? 2 * t : t, 2 * h, 2 * w, p->out);
+    if (p->kind == VAE_DOWN)
+        return frames_of(x, in, p->time && r->chunks ? t / 2 : t, h / 2, w / 2, p->out);
+    return frames_of(x, in, t, h, w, p->out);
+}
+
+static void run_part(kg_exec *x, vae_run *r, int i, kg_tensor in, kg_tensor out)
+{
+    const vae_part *p = &r->v->part[r->list][i];
+    kg_weights w;
+    if (kg_use(x, r->port, p->segment, &w))
+        return;
+    switch (p->kind) {
+    case VAE_CONV: convolution(x, r->slot[i], p, w.t, in, out); break;
+    case VAE_RES: residual(x, r->slot[i], w.t, in, out, p->in != p->out); break;
+    case VAE_ATTENTION: attention(x, w.t, in); break;
+    case VAE_UP: upsample(x, r, r->slot[i], w.t, p->time, in, out); break;
+    case VAE_DOWN: downsample(x, r, r->slot[i], w.t, p->time, in, out); break;
+    case VAE_HEAD: head(x, r->slot[i], w.t, in, out); break;
+    }
+}
+
+void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg)
+{
+    for (int i = 0; i < r->v->count[r->list]; ++i) {
+        kg_tensor out = output(x, r, &r->v->part[r->list][i], in);
+        if (kg_enter(x, "part", i, 0))
+            return;
+        run_part(x, r, i, in, out);
+        if (kg_leave(x))
+            return;
+        in = out;
+    }
+    ++r->chunks;
+    done(x, arg, in);
+}
