@@ -42,6 +42,8 @@ kg_status kg_files_may_write(kg_files *f, const char *path);
  * a file under the final name. */
 typedef struct kg_output { char path[4096], temp[4096]; int fd; } kg_output;
 kg_status kg_output_open(kg_output *o, kg_files *f, const char *path);
+kg_status kg_output_write(kg_output *o, const void *p, size_t bytes);   /* all of it, after what was written before */
+kg_status kg_output_failed(const kg_output *o, int why);           /* the error for an errno of writing it    */
 kg_status kg_output_commit(kg_output *o);      /* fsync, close, rename                              */
 void kg_output_abort(kg_output *o);            /* harmless after commit                             */
 

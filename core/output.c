@@ -73,7 +73,7 @@ static int temp_name(kg_output *o)
                     (unsigned long long)random) < (int)sizeof o->temp;
 }
 
-static kg_status write_failed(const kg_output *o, int why)
+kg_status kg_output_failed(const kg_output *o, int why)
 {
     kg_status status = kg_fail(KG_FAILED, "cannot write '%s': %s", o->path, strerror(why));
     if (why == ENOSPC || why == EDQUOT || why == EFBIG)
@@ -102,7 +102,7 @@ kg_status kg_output_open(kg_output *o, kg_files *f, const char *path)
     }
     if (o->fd < 0) {
         o->temp[0] = 0;
-        return write_failed(o, why);
+        return kg_output_failed(o, why);
     }
     if (mode && fchmod(o->fd, mode))
         kg_log("'%s' will not keep its mode: %s", o->path, strerror(errno));
@@ -123,6 +123,20 @@ static void sync_folder(const char *path)
     close(fd);
 }
 
+kg_status kg_output_write(kg_output *o, const void *p, size_t bytes)
+{
+    for (const char *from = p; bytes;) {
+        ssize_t n = write(o->fd, from, bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return kg_output_failed(o, errno);
+        from += n;
+        bytes -= (size_t)n;
+    }
+    return KG_OK;
+}
+
 kg_status kg_output_commit(kg_output *o)
 {
     int why = 0;
@@ -135,7 +149,7 @@ kg_status kg_output_commit(kg_output *o)
         why = errno;
     if (why) {
         kg_output_abort(o);
-        return write_failed(o, why);
+        return kg_output_failed(o, why);
     }
     o->temp[0] = 0;
     sync_folder(o->path);
