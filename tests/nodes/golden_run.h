@@ -63,9 +63,11 @@ static inline float *session_run(session *s, int node, int port, int64_t *count)
 static inline void session_compare(session *s, int node, int port, const golden *g, const char *tensor, double most)
 {
     int64_t count = 0;
+    char name[64];             /* nodes of the test may reuse the caller's buffer */
+    snprintf(name, sizeof name, "%s", tensor);
     float *got = session_run(s, node, port, &count);
     if (got)
-        golden_compare(g, tensor, got, count, most);
+        golden_compare(g, name, got, count, most);
     free(got);
 }
 
