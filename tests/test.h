@@ -15,7 +15,7 @@ static int test_failures_, test_checks_;
         if (!(c)) { \
             ++test_failures_; \
             fprintf(stderr, "%s:%d: CHECK(%s) ", __FILE__, __LINE__, #c); \
-            fprintf(stderr, "" __VA_ARGS__); \
+            fprintf(stderr, " " __VA_ARGS__); \
             fputc('\n', stderr); \
         } \
     } while (0)
