@@ -305,6 +305,20 @@ static void shape_text(char *out, size_t n, int rank, const int64_t *shape)
         snprintf(out + used, n - used, "]");
 }
 
+/* The name in the file nearest to an official one, or to what a dialect makes of it. */
+static int nearest(const kg_checkpoint *ck, const char *name, const char *const *names, int n)
+{
+    char full[KG_NAME_MAX], other[KG_NAME_MAX];
+    snprintf(full, sizeof full, "%s%s", ck->prefix, name);
+    int near = kg_near(full, names, n);
+    for (int i = 0; i < ck->translator_count; ++i)
+        for (const kg_alias *row = ck->translators[i].table; row && row->official && near < 0; ++row)
+            if (kg_alias_apply(row, name, other, sizeof other) &&
+                snprintf(full, sizeof full, "%s%s", ck->prefix, other) < (int)sizeof full)
+                near = kg_near(full, names, n);
+    return near;
+}
+
 static kg_status missing(const kg_checkpoint *ck, const char *name)
 {
     kg_status status = kg_fail(KG_INPUT, "'%s' holds no tensor '%s%s'", ck->path, ck->prefix, name);
@@ -312,7 +326,7 @@ static kg_status missing(const kg_checkpoint *ck, const char *name)
     const char **names = malloc(((size_t)n + 1) * sizeof *names);
     for (int i = 0; names && i < n; ++i)
         names[i] = ck->weights[i].name;
-    int near = names ? kg_near(name, names, n) : -1;
+    int near = names ? nearest(ck, name, names, n) : -1;
     if (near >= 0)
         kg_hint("the nearest name in it is '%s'", names[near]);
     free(names);

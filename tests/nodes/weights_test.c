@@ -8,7 +8,7 @@
 #include "tests/nodes/files.h"
 #include "tests/test.h"
 
-static const kg_alias names[] = {{"blocks.%d.self_attn.q", "blocks.%d.attn1.to_q"},
+static const kg_alias names[] = {{"blocks.%d.self_attn.q", "blocks.%d.attn1.to_q"}, {"blocks.%d.self_attn.k", "blocks.%d.attn1.to_k"},
     {"blocks.%d.norm", "encoder.block.%d.layer.0.layer_norm"}, {"head.modulation", "scale_shift_table"}, {NULL, NULL}};
 
 static void check_error(kg_status status, const char *part)
