@@ -169,13 +169,13 @@ static kg_status load_object(kg_profile *p, const cJSON *object)
 
 kg_status kg_profile_load(kg_profile *p, const char *json)
 {
-    *p = (kg_profile){0};
+    memset(p, 0, sizeof *p);
     cJSON *object = cJSON_ParseWithOpts(json, NULL, 1);
     kg_status status = cJSON_IsObject(object) ? load_object(p, object)
                                               : kg_fail(KG_INPUT, "profile: this is no JSON object");
     cJSON_Delete(object);
     if (status)
-        *p = (kg_profile){0};
+        memset(p, 0, sizeof *p);
     return status;
 }
 
