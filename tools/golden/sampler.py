@@ -18,6 +18,7 @@ from common import Recipe, f32, f64, float64, store
 
 MODULES = (torch, diffusers)
 GRIDS = [(4, 5.0), (8, 5.0), (50, 5.0), (40, 12.0), (40, 3.0), (50, 16.0), (20, 3.0), (1, 5.0), (2, 8.0)]
+SHIFTS, MOST_STEPS = [1.0, 3.0, 5.0, 7.0, 8.0, 12.0, 16.0], 60  # timesteps of all numbers of steps: they are truncated, so rounding shows
 FLOW = dict(prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000)
 RUNS = {  # name: solver, grid, steps, shift, guidance, (boundary, guidance of the low expert)
     "unipc.official": ("unipc", "official", 6, 5.0, 4.0, None),
@@ -47,12 +48,12 @@ def official(solver, steps, shift):
 
 
 def ready(solver, grid, steps, shift):
-    """A scheduler with its grid set, sigmas in float64."""
+    """A scheduler with its grid set; sigmas are rounded to float, as the official code does, and computed with in float64."""
     s = scheduler(solver, shift)
     s.set_timesteps(steps)
     if grid == "official":
         sigmas, t = official(solver, steps, shift)
-        s.sigmas, s.timesteps = torch.from_numpy(sigmas), torch.from_numpy(t)
+        s.sigmas, s.timesteps = torch.from_numpy(sigmas.astype(np.float32)), torch.from_numpy(t)
     s.sigmas = s.sigmas.double()
     s.set_begin_index(0)
     return s
@@ -75,7 +76,12 @@ def schedules():
                 s = ready(solver, grid, steps, shift)
                 key = f"{solver}.{grid}.{steps}.{shift:g}"
                 out[f"sigma.{key}"], out[f"t.{key}"] = s.sigmas.numpy(), s.timesteps.double().numpy()
-    store("schedules", "sampler.py", "diffusers schedulers, official formulas", 0, MODULES, out, grids=GRIDS)
+    for shift in SHIFTS:
+        for solver in ("unipc", "dpm"):
+            for grid in ("official", "diffusers"):
+                lists = [ready(solver, grid, n, shift).timesteps.numpy() for n in range(1, MOST_STEPS + 1)]
+                out[f"all.{solver}.{grid}.{shift:g}"] = np.concatenate(lists).astype(np.int16)
+    store("schedules", "sampler.py", "diffusers schedulers, official formulas", 0, MODULES, out, grids=GRIDS, shifts=SHIFTS, most_steps=MOST_STEPS)
 
 
 def solvers():
