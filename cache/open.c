@@ -147,7 +147,7 @@ static int set_up(sqlite3 *db)
 {
     static const char *const settings[] = {
         "PRAGMA page_size = 16384", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
-        "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
+        "PRAGMA secure_delete = OFF", "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
     int code = SQLITE_OK;
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
     for (size_t i = 0; i < sizeof settings / sizeof *settings && !code; ++i)

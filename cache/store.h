@@ -12,7 +12,7 @@
 
 #include "cache/cache.h"
 
-#define KG_PART ((size_t)4 << 20)
+#define KG_PART ((size_t)1 << 20)
 #define KG_CACHE_APPLICATION 0x4b494e4f    /* "KINO" */
 #define KG_CACHE_VERSION 1
 
@@ -82,7 +82,7 @@ int kg_file_system_remote(long magic, const char *type, const char **name);
 int kg_row_put(kg_store *s, int table, const kg_cache_row *row, const void *src);
 /* The row used last, of any tag or of one; its number, or 0. Its bytes are not looked at. */
 int64_t kg_row_find(kg_store *s, int table, const kg_key *key, const char *tag, kg_cache_row *row);
-int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst);
+int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst);       /* NULL: only checked */
 int kg_row_remove(kg_store *s, int table, int64_t id);
 /* 1 good, 0 bad, -1 could not tell (another process removed it, or SQLite failed). Adds what was read to *bytes. */
 int kg_row_check(kg_store *s, int table, int64_t id, uint64_t *bytes);
