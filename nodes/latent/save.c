@@ -1,0 +1,58 @@
+/* latent.save: a latent or an embedding as the one tensor of a safetensors file, with how it was made in its metadata. */
+#include "core/exec.h"
+#include "nodes/lib/media.h"
+#include "nodes/lib/safetensors_write.h"
+
+#include <string.h>
+
+typedef struct params { const char *path, *name; kg_files *files; } params;
+typedef struct job { const params *p; const char *provenance; } job;
+
+static kg_status infer(kg_infer *x)
+{
+    params *p = x->params;
+    p->files = x->files;
+    if (x->in[0].items > 1) {
+        kg_fail(KG_USAGE, "input latent is a list of %d, and a file holds one", x->in[0].items);
+        kg_hint("latent.pick takes one of them");
+        return KG_USAGE;
+    }
+    if (!*p->name || !strcmp(p->name, "__metadata__"))
+        return kg_fail(KG_USAGE, "name = \"%s\" is no name for a tensor", p->name);
+    return kg_files_may_write(x->files, p->path);
+}
+
+static kg_status work(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    (void)outs;
+    const job *j = arg;
+    kg_output o;
+    kg_status s = kg_output_open(&o, j->p->files, j->p->path);
+    if (s != KG_OK)
+        return s;
+    s = kg_safetensors_write(&o, j->p->name, &ins[0], ins[0].at, j->provenance);
+    if (s == KG_OK)
+        s = kg_output_commit(&o);
+    kg_output_abort(&o);
+    return s;
+}
+
+static kg_status execute(kg_exec *x)
+{
+    job j = {.p = kg_params(x), .provenance = kg_provenance(x)};
+    kg_tensor in = kg_in(x, 0);
+    return kg_work(x, work, &j, sizeof j, 1, &in, 0, NULL, (64 << 10) + 8 * strlen(j.provenance));
+}
+
+KG_NODE(latent_save) = { /* table */
+    .name = "latent.save",
+    .doc = "Writes a latent or an embedding to a safetensors file.",
+    .version = 1,
+    .flags = KG_SINK | KG_UNCACHED,
+    .params_size = sizeof(params),
+    .inputs = KG_PORTS({"latent", "latent|embedding", 0, "one tensor"}),
+    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "safetensors file to write"),
+                        KG_TEXT(params, name, "latent", 0, "the tensor's name in it")),
+    .infer = infer,
+    .execute = execute,
+};

@@ -1,0 +1,55 @@
+/* Small things that pictures and frames share. */
+#include "nodes/lib/media.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void kg_seen_note(kg_seen *s, kg_files *files, const kg_file *f)
+{
+    *s = (kg_seen){.files = files, .device = f->device, .inode = f->inode, .size = f->size, .mtime_ns = f->mtime_ns};
+}
+
+kg_file *kg_seen_open(const kg_seen *s, const char *path)
+{
+    kg_file *f = kg_open(s->files, path);
+    if (f && (f->device != s->device || f->inode != s->inode || f->size != s->size || f->mtime_ns != s->mtime_ns)) {
+        kg_fail(KG_INPUT, "'%s' has changed since the graph was made", path);
+        kg_file_unref(f);
+        return NULL;
+    }
+    return f;
+}
+
+kg_status kg_key_file(kg_infer *x, const kg_file *f)
+{
+    unsigned char hash[32];
+    kg_status s = kg_file_hash(x->files, f, hash);
+    if (s == KG_OK)
+        kg_infer_key(x, hash, sizeof hash);
+    return s;
+}
+
+kg_status kg_frames_check(const char *port, const kg_desc *d)
+{
+    if (d->dtype != KG_U8 || d->rank != 3 || d->shape[2] != 3)
+        return kg_fail(KG_USAGE, "input %s wants frames of 8-bit RGB, [height, width, 3]", port);
+    if (d->shape[0] < 2 || d->shape[1] < 2 || d->shape[0] > KG_SIDE_MAX || d->shape[1] > KG_SIDE_MAX)
+        return kg_fail(KG_USAGE, "input %s has frames of %" PRId64 "x%" PRId64 "; a side has 2 to %d pixels",
+                       port, d->shape[1], d->shape[0], KG_SIDE_MAX);
+    return KG_OK;
+}
+
+void kg_copy_rows(const kg_tensor *out, const kg_tensor *in)
+{
+    size_t bytes = (size_t)kg_cols(in) * kg_dtype_bytes(in->dtype);
+    size_t from = (size_t)in->row * kg_dtype_bytes(in->dtype);
+    size_t to = (size_t)out->row * kg_dtype_bytes(out->dtype);
+    for (int64_t i = 0; i < kg_rows(in); ++i)
+        memcpy((char *)out->at + (size_t)i * to, (const char *)in->at + (size_t)i * from, bytes);
+}
+
+kg_tensor kg_picture_part(kg_tensor picture, int64_t x, int64_t y, int64_t width, int64_t height)
+{
+    kg_tensor rows = kg_view(picture, KG_SHAPE(picture.shape[0], picture.shape[1] * 3));
+    return kg_slice_cols(kg_slice(rows, y, height), 3 * x, 3 * width);
+}

@@ -1,0 +1,297 @@
+/* The media nodes in graphs: planned, run on the CPU, and read back from what they wrote. */
+#include "tests/test.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/exec.h"
+#include "core/run.h"
+#include "kernels/kernel.h"
+#include "nodes/lib/media.h"
+#include "nodes/lib/provenance.h"
+
+static const char note[] = "{\"seed\": 7}";
+static kg_files *files;
+static kg_device *device;
+
+/* ---- a clip: frame t is filled with 10 t, its first pixel with 255 ---- */
+typedef struct clip { int64_t frames, width, height; } clip;
+
+static kg_status clip_infer(kg_infer *x)
+{
+    const clip *p = x->params;
+    x->out[0] = kg_desc_tensor("frames", KG_U8, KG_SHAPE(p->height, p->width, 3));
+    x->out[0].stream = 1;
+    x->out[0].chunks = p->frames;
+    x->out[0].rate = 12;
+    return KG_OK;
+}
+
+static kg_status clip_draw(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    (void)ins;
+    memset(outs[0].at, (int)(10 * *(int64_t *)arg), kg_bytes(&outs[0]));
+    memset(outs[0].at, 255, 3);
+    return KG_OK;
+}
+
+static kg_status clip_execute(kg_exec *x)
+{
+    const clip *p = kg_params(x);
+    for (int64_t t = 0; t < p->frames; ++t) {
+        if (kg_enter(x, "frame", t, p->frames))
+            return KG_FAILED;
+        kg_tensor f = kg_temp(x, KG_U8, KG_SHAPE(p->height, p->width, 3));
+        kg_work(x, clip_draw, &t, sizeof t, 0, NULL, 1, &f, 0);
+        kg_emit(x, 0, f);
+        kg_leave(x);
+    }
+    return KG_OK;
+}
+
+KG_NODE(test_clip) = { /* table */
+    .name = "test.clip", .doc = "A clip to test with.", .version = 1, .flags = KG_UNCACHED, .params_size = sizeof(clip),
+    .outputs = KG_PORTS({"video", "frames", KG_STREAM, ""}),
+    .params = KG_PARAMS(KG_INT(clip, frames, 5, 1, 100, 1, ""), KG_INT(clip, width, 8, 2, 4096, 1, ""), KG_INT(clip, height, 6, 2, 4096, 1, "")),
+    .infer = clip_infer, .execute = clip_execute,
+};
+
+/* ---- a latent: 0, 1, 2, ... in bf16-exact numbers ---- */
+static kg_status ramp_infer(kg_infer *x)
+{
+    x->out[0] = kg_desc_tensor("latent/wan21", KG_F32, KG_SHAPE(2, 3, 4, 5));
+    x->out[0].items = 3;
+    return KG_OK;
+}
+
+static kg_status ramp_draw(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    (void)ins;
+    for (int i = 0; i < 120; ++i)
+        ((float *)outs[0].at)[i] = (float)(i + 200 * *(int *)arg);
+    return KG_OK;
+}
+
+static kg_status ramp_execute(kg_exec *x)
+{
+    for (int i = 0; i < 3; ++i) {
+        kg_tensor t = kg_out_item(x, 0, i);
+        kg_work(x, ramp_draw, &i, sizeof i, 0, NULL, 1, &t, 0);
+    }
+    return KG_OK;
+}
+
+KG_NODE(test_ramp) = { /* table */
+    .name = "test.ramp", .doc = "Latents to test with.", .version = 1, .flags = KG_UNCACHED,
+    .outputs = KG_PORTS({"latent", "latent/wan21", 0, ""}), .infer = ramp_infer, .execute = ramp_execute,
+};
+
+/* ---- helpers ---- */
+static kg_arg text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }
+static kg_arg whole(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
+static kg_arg from(const char *name, int node) { return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node}; }
+#define ADD(g, type, ...) \
+    kg_graph_add((g), (type), NULL, (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)))
+
+static kg_graph *graph_new(void)
+{
+    return kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
+}
+
+/* Runs the graph; value (may be NULL) receives output 0 of node. */
+static kg_status run(kg_graph *g, int node, void *value, size_t bytes)
+{
+    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = device, .budget = (size_t)1 << 30, .provenance = note});
+    kg_run *r = p ? kg_run_start(p) : NULL;
+    kg_status s = r ? kg_run_wait(r) : kg_error_last()->status;
+    if (r && s == KG_OK && value)
+        s = kg_run_value(r, node, 0, 0, value, bytes);
+    kg_run_free(r);
+    kg_plan_free(p);
+    return s;
+}
+
+static int failed_with(kg_status status, const char *part)
+{
+    const kg_error *e = kg_error_last();
+    int good = e->status == status && strstr(e->message, part);
+    if (!good)
+        fprintf(stderr, "status %d, \"%s\"\n", e->status, e->message);
+    kg_error_clear();
+    return good;
+}
+
+static int says_note(const char *path)
+{
+    kg_file *f = kg_open(files, path);
+    char *s = f ? kg_provenance_read(f) : NULL;
+    int good = s && !strcmp(s, note);
+    free(s);
+    kg_file_unref(f);
+    return good;
+}
+
+/* ---- tests ---- */
+static void test_sheet(void)
+{
+    enum { W = 3 * 8 + 2 * 2, H = 2 * 6 + 2 };
+    uint8_t sheet[3 * W * H], again[3 * W * H];
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", whole("frames", 5));
+    int node = ADD(g, "image.sheet", from("video", video), whole("columns", 3));
+    CHECK(node >= 0, "%s", kg_error_last()->message);
+    const kg_desc *d = kg_graph_desc(g, node, 0);
+    CHECK(d->shape[0] == H && d->shape[1] == W && d->shape[2] == 3);
+    CHECK(ADD(g, "image.save", from("image", node), text("path", "sheet.png")) >= 0);
+    kg_graph_want(g, node);
+    kg_graph_want(g, 2);
+    CHECK(run(g, node, sheet, sizeof sheet) == KG_OK, "%s", kg_error_last()->message);
+    for (int t = 0; t < 6; ++t) {
+        int x = t % 3 * 10, y = t / 3 * 8;
+        CHECK(sheet[3 * (y * W + x)] == (t < 5 ? 255 : 32) && sheet[3 * ((y + 5) * W + x + 7)] == (t < 5 ? 10 * t : 32));
+    }
+    CHECK(sheet[3 * 8] == 32 && sheet[3 * 6 * W] == 32);
+    kg_graph_free(g);
+    g = graph_new();
+    int load = ADD(g, "image.load", text("path", "sheet.png"));
+    kg_graph_want(g, load);
+    CHECK(run(g, load, again, sizeof again) == KG_OK && !memcmp(sheet, again, sizeof sheet), "%s", kg_error_last()->message);
+    CHECK(says_note("sheet.png"));
+    kg_graph_free(g);
+}
+
+static void test_sheet_choice(void)
+{
+    uint8_t sheet[3 * 3 * 2 * 2];
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", whole("frames", 9), whole("width", 2), whole("height", 2));
+    int node = ADD(g, "image.sheet", from("video", video), whole("count", 3), whole("columns", 9), whole("gap", 0));
+    kg_graph_want(g, node);
+    CHECK(run(g, node, sheet, sizeof sheet) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(sheet[3 * 6 + 3] == 0 && sheet[3 * 8 + 3] == 40 && sheet[3 * 10 + 3] == 80);
+    int huge = ADD(g, "test.clip", whole("frames", 100), whole("width", 4000), whole("height", 4000));
+    CHECK(ADD(g, "image.sheet", from("video", huge)) < 0 && failed_with(KG_USAGE, "at most"));
+    kg_graph_free(g);
+}
+
+static void test_crop_of_one_image(void)
+{
+    uint8_t out[3 * 4 * 4];
+    kg_graph *g = graph_new();
+    int image = ADD(g, "image.load", text("path", "sheet.png"));
+    int crop = ADD(g, "video.crop", from("video", image), whole("width", 4), whole("height", 4));
+    int sheet = ADD(g, "image.sheet", from("video", crop));
+    CHECK(sheet >= 0, "%s", kg_error_last()->message);
+    kg_graph_want(g, sheet);
+    CHECK(run(g, sheet, out, sizeof out) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(out[0] == 10 && out[11] == 10 && out[12] == 32 && out[35] == 32 && out[36] == 40);   /* frame 1, the gap, frame 4 */
+    CHECK(ADD(g, "video.crop", from("video", image), whole("width", 29)) < 0 && failed_with(KG_USAGE, "28x14 to 29x14"));
+    kg_graph_free(g);
+}
+
+#ifdef KG_AV
+static void test_video_save(void)
+{
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", whole("frames", 9), whole("width", 64), whole("height", 48));
+    int crop = ADD(g, "video.crop", from("video", video), whole("width", 60), whole("height", 40));
+    int save = ADD(g, "video.save", from("video", crop), text("path", "clip.mp4"));
+    int sheet = ADD(g, "image.sheet", from("video", crop), whole("count", 4));
+    int save_sheet = ADD(g, "image.save", from("image", sheet), text("path", "clip.png"));
+    CHECK(save >= 0 && save_sheet >= 0, "%s", kg_error_last()->message);
+    CHECK(run(g, 0, NULL, 0) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(says_note("clip.mp4") && says_note("clip.png"));
+    CHECK(ADD(g, "video.save", from("video", crop), text("path", "../up.mp4")) < 0 && failed_with(KG_USAGE, "may not write"));
+    CHECK(ADD(g, "video.save", from("video", sheet), text("path", "a.mp4"), whole("crf", 99)) < 0 && failed_with(KG_USAGE, "out of range"));
+    CHECK(ADD(g, "image.save", from("image", crop), text("path", "a.png")) < 0 && kg_error_last()->status == KG_USAGE);
+    kg_error_clear();
+    kg_graph_free(g);
+}
+
+/* A limit on the size of files stands for a full disk: nothing appears under the final name, nothing else stays behind. */
+static void test_full_disk(void)
+{
+    struct rlimit r;
+    getrlimit(RLIMIT_FSIZE, &r);
+    signal(SIGXFSZ, SIG_IGN);
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", whole("frames", 20), whole("width", 640), whole("height", 480));
+    CHECK(ADD(g, "video.save", from("video", video), text("path", "full.mp4"), whole("crf", 1)) >= 0);
+    setrlimit(RLIMIT_FSIZE, &(struct rlimit){1500, r.rlim_max});
+    CHECK(run(g, 0, NULL, 0) == KG_FAILED);
+    setrlimit(RLIMIT_FSIZE, &r);
+    CHECK(!strncmp(kg_error_last()->path, "video.save", 10) && failed_with(KG_FAILED, "full.mp4"));
+    CHECK(access("full.mp4", F_OK) && system("! ls -A | grep -q tmp") == 0);
+    kg_graph_free(g);
+}
+#endif
+
+static void test_latents(void)
+{
+    float got[120];
+    kg_graph *g = graph_new();
+    int ramp = kg_graph_add(g, "test.ramp", NULL, NULL, 0);
+    int pick = ADD(g, "latent.pick", from("latent", ramp), whole("index", 2));
+    CHECK(ADD(g, "latent.save", from("latent", pick), text("path", "x.safetensors"), text("name", "noise")) >= 0);
+    CHECK(run(g, 0, NULL, 0) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(says_note("x.safetensors"));
+    CHECK(ADD(g, "latent.save", from("latent", ramp), text("path", "y.safetensors")) < 0 && failed_with(KG_USAGE, "list of 3"));
+    CHECK(ADD(g, "latent.pick", from("latent", ramp), whole("index", 3)) < 0 && failed_with(KG_USAGE, "out of range"));
+    CHECK(ADD(g, "latent.load", text("path", "x.safetensors")) < 0 && failed_with(KG_INPUT, "no tensor 'latent'"));
+    CHECK(ADD(g, "latent.load", text("path", "x.safetensors"), text("kind", "image")) < 0 && failed_with(KG_USAGE, "no kind"));
+    CHECK(ADD(g, "latent.load", text("path", "none.safetensors")) < 0 && failed_with(KG_INPUT, "none.safetensors"));
+    int load = ADD(g, "latent.load", text("path", "x.safetensors"), text("name", "noise"));
+    CHECK(load >= 0 && kg_graph_desc(g, load, 0)->rank == 4 && !strcmp(kg_graph_desc(g, load, 0)->kind, "latent/wan21"));
+    kg_graph_want(g, load);
+    CHECK(run(g, load, got, sizeof got) == KG_OK, "%s", kg_error_last()->message);
+    int good = 1;
+    for (int i = 0; i < 120; ++i)
+        good &= got[i] == (float)(i + 400);
+    CHECK(good);
+    kg_graph_free(g);
+}
+
+/* bf16, and a leading batch of 1. */
+static void test_latent_of_others(void)
+{
+    static const char head[] = "{\"samples\":{\"dtype\":\"BF16\",\"shape\":[1,1,1,1,2],\"data_offsets\":[0,4]}}";
+    const uint64_t n = sizeof head - 1;
+    FILE *f = fopen("bf16.safetensors", "wb");
+    fwrite(&n, 8, 1, f);
+    fwrite(head, 1, n, f);
+    fwrite("\x80\x3f\x00\xc0", 1, 4, f);
+    fclose(f);
+    float got[2] = {0};
+    kg_graph *g = graph_new();
+    int load = ADD(g, "latent.load", text("path", "bf16.safetensors"), text("name", "samples"));
+    CHECK(load >= 0 && kg_graph_desc(g, load, 0)->rank == 4, "%s", kg_error_last()->message);
+    kg_graph_want(g, load);
+    CHECK(run(g, load, got, sizeof got) == KG_OK && got[0] == 1 && got[1] == -2, "%s", kg_error_last()->message);
+    CHECK(truncate("bf16.safetensors", (off_t)(8 + n + 3)) == 0 && run(g, load, got, sizeof got) == KG_INPUT);
+    CHECK(failed_with(KG_INPUT, "bf16.safetensors"));
+    kg_graph_free(g);
+}
+
+int main(void)
+{
+    char folder[] = "/tmp/kino_media_XXXXXX", command[64];
+    CHECK(mkdtemp(folder) && !chdir(folder));
+    files = kg_files_new();
+    CHECK(kg_files_root(files, ".", KG_ROOT_PLAIN) == KG_OK);
+    device = kg_cpu_new(2);
+    test_sheet();
+    test_sheet_choice();
+    test_crop_of_one_image();
+#ifdef KG_AV
+    test_video_save();
+    test_full_disk();
+#endif
+    test_latents();
+    test_latent_of_others();
+    kg_device_free(device);
+    kg_files_free(files);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    CHECK(chdir("/") == 0 && system(command) == 0);
+    return TEST_END();
+}
