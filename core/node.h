@@ -61,8 +61,8 @@ enum { KG_PRECISION_AUTO, KG_PRECISION_F32, KG_PRECISION_BF16, KG_PRECISION_F16 
 #define KG_PRECISION(S, f) KG_CHOICE(S, f, "auto|f32|bf16|f16", 0, "compute type of products and attention")
 
 /* ---- knobs: choices of the planner ---- */
-enum { KG_EXACT = 1 };
-typedef struct kg_knob_row { const char *name; int exact; int n; int value[6]; const char *doc; } kg_knob_row;
+enum { KG_EXACT = 1, KG_SAVES_MEMORY = 2, KG_SAVES_LOADS = 4 };    /* what its later values are good for */
+typedef struct kg_knob_row { const char *name; int flags; int n; int value[6]; const char *doc; } kg_knob_row;
 
 /* ---- descriptions ---- */
 typedef struct kg_desc {

@@ -277,13 +277,13 @@ static int node_at(const kg_plan *p, uint32_t tick)
     return -1;
 }
 
-static int step_down(kg_plan *p, int node)
+static int step_down(kg_plan *p, int node, int saves)
 {
     if (node < 0)
         return 0;
     const kg_knob_row *k = p->graph->node[node]->type->knobs;
     for (int i = 0; k && k[i].name; ++i)
-        if (k[i].exact && p->node[node].frame.knob[i] + 1 < k[i].n) {
+        if (k[i].flags & KG_EXACT && k[i].flags & saves && p->node[node].frame.knob[i] + 1 < k[i].n) {
             ++p->node[node].frame.knob[i];
             return 1;
         }
@@ -372,7 +372,7 @@ static kg_status ladder(kg_plan *p)
         }
         if (s == KG_OK && p->tier.stall <= STALL_ENOUGH * work)
             break;
-        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick))) {
+        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick), s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
             if (best_time < 0)
                 s = refuse(p);
             else if (s == KG_NOFIT || time > best_time) {
