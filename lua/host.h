@@ -1,0 +1,52 @@
+/* The engine's side of a script's process, for lua/'s own files and its tests. */
+#ifndef KG_LUA_HOST_H
+#define KG_LUA_HOST_H
+
+#include <sys/types.h>
+
+#include "lua/script.h"
+#include "lua/wire.h"
+
+struct kg_script {
+    int fd;                        /* -1: ended                                                            */
+    pid_t pid;
+    char *path, *folder;           /* the script's; folder is "." when path has none                       */
+    kg_files *files;
+    char **templates;
+    int template_count;
+    kg_script_limits limits;       /* no zero left                                                         */
+    const volatile sig_atomic_t *cancel;
+
+    unsigned char *payload;        /* of the frame at hand                                                 */
+    size_t room;
+    size_t received;               /* bytes of all frames                                                  */
+    double waited;                 /* seconds                                                              */
+    int adds, requires, walls;
+    kg_writer out;
+    kg_script_doc *doc;
+
+    kg_error refused;              /* of the last edit that was refused, and its text as it was sent       */
+    char refusal[2048];
+    char **outs;                   /* output paths that were typed                                         */
+    int out_count;
+    kg_edit edit;
+};
+
+/* A script at the other end of `socket`, which is process `pid`: what kg_script_open makes, and tests make without Lua. */
+kg_script *kg_host_new(const char *path, const kg_script_options *o);
+/* One frame from the script's process, within the limits. Payload: s->payload, *bytes. */
+kg_status kg_host_receive(kg_script *s, uint32_t *kind, size_t *bytes);
+kg_status kg_host_send(kg_script *s);          /* what s->out holds                                        */
+/* Ends the process and says why; KG_USAGE. */
+kg_status kg_host_limit(kg_script *s, int which);
+kg_status kg_host_malformed(kg_script *s);
+void kg_host_end(kg_script *s);
+/* Answers edits, lines of the log and requires until a frame of kind `until` comes; g may be NULL. */
+kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes);
+/* May an output be called `path` because `typed` was typed? "clip.mp4" gives "clip.png", "clip-7.mp4" and "clip-7.png". */
+int kg_host_derived(const char *typed, const char *path);
+
+/* The script's process: never returns (lua/child.c). */
+_Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l);
+
+#endif

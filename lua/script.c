@@ -1,0 +1,245 @@
+/* The life of a script: opened (forked), described, built, closed. See script.h. */
+#include "lua/script.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lua/host.h"
+
+enum { SOURCE_MOST = 1 << 20, SENT_MOST = 64 << 20 };
+
+static kg_script_limits limits_filled(kg_script_limits l)
+{
+    if (l.cpu_seconds <= 0)
+        l.cpu_seconds = 5;
+    if (l.wall_seconds <= 0)
+        l.wall_seconds = 10;
+    if (!l.memory)
+        l.memory = (size_t)256 << 20;
+    if (!l.nodes)
+        l.nodes = 4096;
+    if (!l.edits)
+        l.edits = (size_t)16 << 20;
+    return l;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+kg_script *kg_host_new(const char *path, const kg_script_options *o)
+{
+    kg_script *s = calloc(1, sizeof *s);
+    if (s) {
+        s->fd = -1;
+        s->path = strdup(path);
+        s->folder = folder_of(path);
+        s->templates = calloc((size_t)o->template_count + 1, sizeof *s->templates);
+    }
+    if (!s || !s->path || !s->folder || !s->templates) {
+        kg_script_close(s);
+        kg_fail(KG_FAILED, "out of host memory");
+        return NULL;
+    }
+    for (int i = 0; i < o->template_count; ++i)
+        if (!access(o->templates[i], R_OK | X_OK) && (s->templates[s->template_count] = strdup(o->templates[i])))
+            ++s->template_count;
+    s->files = o->files;
+    s->limits = limits_filled(o->limits);
+    s->cancel = o->cancel;
+    s->out.most = SENT_MOST;
+    return s;
+}
+
+static kg_status roots(kg_script *s)
+{
+    kg_status status = kg_files_grant(s->files, s->path);
+    if (status == KG_OK && !access(s->folder, X_OK))       /* if not, opening the script says what is wrong */
+        status = kg_files_root(s->files, s->folder, KG_ROOT_PLAIN);
+    for (int i = 0; i < s->template_count && status == KG_OK; ++i)
+        status = kg_files_root(s->files, s->templates[i], KG_ROOT_PLAIN);
+    return status;
+}
+
+/* The source, into the LOAD frame that waits in s->out. */
+static kg_status source(kg_script *s)
+{
+    kg_file *f = kg_open(s->files, s->path);
+    size_t n = 0;
+    char *text = f ? kg_file_text(f, SOURCE_MOST, &n) : NULL;
+    if (text && text[0] == 0x1b)
+        kg_fail(KG_USAGE, "%s is compiled Lua; graph scripts are text", s->path);
+    else if (text && memchr(text, 0, n))
+        kg_fail(KG_USAGE, "%s is no text: it holds a zero byte", s->path);
+    else if (text) {
+        kg_write_begin(&s->out, KG_W_LOAD);
+        kg_write_text(&s->out, s->path, strlen(s->path));
+        kg_write_text(&s->out, text, n);
+    }
+    free(text);
+    kg_file_unref(f);
+    return kg_error_last()->status;
+}
+
+static kg_status start(kg_script *s)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+        return kg_fail(KG_FAILED, "cannot make a socket for a script");
+    pid_t parent = getpid();
+    s->pid = fork();
+    if (s->pid == 0)
+        kg_child_main(ends[1], parent, &s->limits);
+    close(ends[1]);
+    s->fd = ends[0];
+    return s->pid > 0 ? KG_OK : kg_fail(KG_FAILED, "cannot start a process for a script");
+}
+
+kg_script *kg_script_open(const char *path, const kg_script_options *o)
+{
+    kg_script *s = kg_host_new(path, o);
+    if (!s)
+        return NULL;
+    if (roots(s) || source(s) || start(s)) {
+        kg_script_close(s);
+        return NULL;
+    }
+    return s;
+}
+
+void kg_script_close(kg_script *s)
+{
+    if (!s)
+        return;
+    kg_host_end(s);
+    for (int i = 0; i < s->template_count; ++i)
+        free(s->templates[i]);
+    for (int i = 0; i < s->out_count; ++i)
+        free(s->outs[i]);
+    kg_doc_free(s->doc);
+    free(s->templates);
+    free(s->outs);
+    free(s->path);
+    free(s->folder);
+    free(s->payload);
+    free(s->out.at);
+    free(s);
+}
+
+/* A fault of any kind ends the script. */
+static kg_status end_on(kg_script *s, kg_status status)
+{
+    if (status)
+        kg_host_end(s);
+    return status;
+}
+
+const kg_script_doc *kg_script_describe(kg_script *s)
+{
+    size_t bytes;
+    if (s->doc)
+        return s->doc;
+    if (end_on(s, kg_host_send(s)) || end_on(s, kg_host_serve(s, NULL, KG_W_DECLARED, &bytes)))
+        return NULL;
+    s->doc = kg_doc_decode(s->payload, bytes);
+    if (!s->doc)
+        kg_host_malformed(s);
+    return s->doc;
+}
+
+static const kg_script_param *param_find(const kg_script_doc *d, const char *name)
+{
+    for (int i = 0; i < d->n; ++i)
+        if (!strcmp(d->params[i].name, name))
+            return &d->params[i];
+    return NULL;
+}
+
+static kg_status out_add(kg_script *s, const char *path)
+{
+    char **outs = realloc(s->outs, (size_t)(s->out_count + 1) * sizeof *outs);
+    if (outs)
+        s->outs = outs;
+    if (!outs || !(s->outs[s->out_count] = strdup(path)))
+        return kg_fail(KG_FAILED, "out of host memory");
+    ++s->out_count;
+    return kg_files_grant_out(s->files, path);
+}
+
+/* A path that was typed is granted by that act. Names and values are checked by the script's process. */
+static kg_status grant(kg_script *s, const kg_script_value *v)
+{
+    const kg_script_param *p = param_find(s->doc, v->name);
+    if (p && p->type == KG_S_PATH && v->text[0])
+        return kg_files_grant(s->files, v->text);
+    return p && p->type == KG_S_OUT && v->text[0] ? out_add(s, v->text) : KG_OK;
+}
+
+static kg_status want(kg_script *s, kg_graph *g, size_t bytes)
+{
+    kg_reader r = {.at = s->payload, .left = bytes};
+    uint32_t n = kg_read_u32(&r);
+    if (n < 1 || r.left != (size_t)n * sizeof n)
+        return kg_host_malformed(s);
+    for (uint32_t i = 0; i < n; ++i) {
+        uint32_t node = kg_read_u32(&r);
+        if (node >= (uint32_t)kg_graph_count(g))
+            return kg_host_malformed(s);
+        kg_status status = kg_graph_want(g, (int)node);
+        if (status)
+            return status;
+    }
+    return KG_OK;
+}
+
+static void log_unreached(const kg_script *s, const kg_graph *g)
+{
+    int nodes[8], n = kg_graph_unreached(g, nodes, 8);
+    for (int i = 0; i < n && i < 8; ++i) {
+        const char *label = kg_graph_label(g, nodes[i]);
+        kg_log("%s: %s%s%s%s does not run: nothing that the script returns needs it", s->path, kg_graph_type(g, nodes[i])->name,
+               label[0] ? " '" : "", label, label[0] ? "'" : "");
+    }
+    if (n > 8)
+        kg_log("%s: %d more nodes do not run either", s->path, n - 8);
+}
+
+kg_status kg_script_build(kg_script *s, const kg_script_value *values, int n, kg_graph *g)
+{
+    size_t bytes;
+    if (!kg_script_describe(s))
+        return kg_error_last()->status;
+    kg_write_begin(&s->out, KG_W_BUILD);
+    kg_write_u32(&s->out, (uint32_t)n);
+    for (int i = 0; i < n; ++i) {
+        kg_status status = grant(s, &values[i]);
+        if (status)
+            return end_on(s, status);
+        kg_write_text(&s->out, values[i].name, strlen(values[i].name));
+        kg_write_text(&s->out, values[i].text, strlen(values[i].text));
+    }
+    kg_status status = kg_host_send(s);
+    if (!status)
+        status = kg_host_serve(s, g, KG_W_WANTED, &bytes);
+    if (!status)
+        status = want(s, g, bytes);
+    kg_host_end(s);                            /* a script is run once */
+    if (!status)
+        log_unreached(s, g);
+    return status;
+}
+
+int kg_script_walls(const kg_script *s) { return s->walls; }
+
+const char *kg_script_type_name(kg_script_type t)
+{
+    static const char *const names[KG_S_TYPES] = {"string", "int", "number", "bool", "path", "out", "choice", "seeds", "list", "size"};
+    return names[t];
+}

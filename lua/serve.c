@@ -1,0 +1,248 @@
+/* What the engine does for a script: adds nodes, reads templates, writes its lines to the log, and makes an error of its last word. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lua/host.h"
+
+enum { REQUIRES_MOST = 256, SOURCE_MOST = 1 << 20 };
+
+/* A script's text may go to a terminal: no control characters, neither as one byte nor as UTF-8 (C2 80 .. C2 9F). */
+static void defuse(char *s)
+{
+    for (; *s; ++s) {
+        unsigned char a = (unsigned char)s[0], b = (unsigned char)s[1];
+        if ((a < 32 && a != '\n' && a != '\t') || a == 127)
+            *s = '?';
+        else if (a == 0xc2 && b >= 0x80 && b < 0xa0)
+            s[0] = s[1] = '?';
+    }
+}
+
+/* The text of a payload that is one text, to be changed in place; NULL when malformed. */
+static char *own_text(kg_script *s, size_t bytes)
+{
+    kg_reader r = {.at = s->payload, .left = bytes};
+    const char *text = kg_read_text(&r, SIZE_MAX - 1, NULL);
+    if (r.bad || r.left)
+        return NULL;
+    char *own = (char *)s->payload + (text - (const char *)s->payload);
+    defuse(own);
+    return own;
+}
+
+static void log_lines(char *text)
+{
+    for (char *rest; text; text = rest) {
+        rest = strchr(text, '\n');
+        if (rest)
+            *rest++ = 0;
+        kg_log("%s", text);
+    }
+}
+
+/* An error becomes the answer to the script, which raises it at its line; the record is kept for when nobody catches it. */
+static void refuse(kg_script *s)
+{
+    const kg_error *e = &s->refused;
+    kg_error_take(&s->refused);
+    snprintf(s->refusal, sizeof s->refusal, "%s%s%s%s%s%s", e->path, e->path[0] ? ": " : "", e->message, e->hint[0] ? " (" : "", e->hint,
+             e->hint[0] ? ")" : "");
+    defuse(s->refusal);
+    kg_write_begin(&s->out, KG_W_REFUSED);
+    kg_write_text(&s->out, s->refusal, strlen(s->refusal));
+}
+
+/* ---- nodes ---- */
+
+static int plain(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; ++i)
+        if (!((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') || (s[i] >= '0' && s[i] <= '9') || s[i] == '-' || s[i] == '_'))
+            return 0;
+    return 1;
+}
+
+int kg_host_derived(const char *typed, const char *path)
+{
+    const char *slash = strrchr(typed, '/'), *dot = strrchr(slash ? slash : typed, '.');
+    if (!dot || dot == typed || dot[-1] == '/')
+        return 0;
+    size_t stem = (size_t)(dot - typed);
+    if (strncmp(typed, path, stem))
+        return 0;
+    const char *rest = path + stem, *end = strrchr(rest, '.');
+    if (!end || (strcmp(end, dot) && strcmp(end, ".png")))
+        return 0;
+    size_t middle = (size_t)(end - rest);
+    return !middle || (rest[0] == '-' && middle <= 64 && plain(rest, middle));
+}
+
+/* An output that is named after one that was typed may be written. */
+static kg_status grant_derived(kg_script *s)
+{
+    const kg_node_type *t = kg_node_type_find(s->edit.type);
+    for (const kg_param *p = t ? t->params : NULL; p && p->name; ++p)
+        for (int i = 0; p->type == KG_T_OUT && i < s->edit.n; ++i) {
+            const kg_arg *a = &s->edit.args[i];
+            if (a->kind != KG_A_TEXT || strcmp(a->name, p->name))
+                continue;
+            for (int k = 0; k < s->out_count; ++k)
+                if (strcmp(s->outs[k], a->s) && kg_host_derived(s->outs[k], a->s))
+                    return kg_files_grant_out(s->files, a->s);
+        }
+    return KG_OK;
+}
+
+static kg_status add(kg_script *s, kg_graph *g, size_t bytes)
+{
+    if (!g || !kg_edit_decode(s->payload, bytes, &s->edit))
+        return kg_host_malformed(s);
+    if (++s->adds > s->limits.nodes)
+        return kg_host_limit(s, KG_L_NODES);
+    kg_status status = grant_derived(s);
+    if (status)
+        return status;
+    int node = kg_graph_add(g, s->edit.type, s->edit.label, s->edit.args, s->edit.n);
+    if (node >= 0) {
+        kg_write_begin(&s->out, KG_W_NODE);
+        kg_write_u32(&s->out, (uint32_t)node);
+    } else
+        refuse(s);
+    return kg_host_send(s);
+}
+
+/* ---- require ---- */
+
+/* "wan_t2v" or "demo/t2v": letters, digits, underscores and dashes, in parts. */
+static int template_name(const char *s)
+{
+    size_t part = 0;
+    for (; *s; ++s) {
+        if (*s == '/' ? !part : !plain(s, 1))
+            return 0;
+        part = *s == '/' ? 0 : part + 1;
+    }
+    return part > 0;
+}
+
+/* folder/name.lua, as it is opened (absolute, so that it lies in this root and in no other) and as errors call it. */
+static kg_file *template_open(kg_script *s, const char *folder, const char *name, char shown[PATH_MAX])
+{
+    char here[PATH_MAX] = "", full[PATH_MAX];
+    if (folder[0] != '/' && !getcwd(here, sizeof here))
+        return NULL;
+    int bare = !strcmp(folder, ".");
+    int n = snprintf(full, sizeof full, "%s%s%s/%s.lua", here, here[0] ? "/" : "", folder, name);
+    int m = snprintf(shown, PATH_MAX, "%s%s%s.lua", bare ? "" : folder, bare ? "" : "/", name);
+    if (n >= PATH_MAX || m >= PATH_MAX || !kg_exists(s->files, full))
+        return NULL;
+    return kg_open(s->files, full);
+}
+
+static void template_text(kg_script *s, const char *name)
+{
+    char shown[PATH_MAX];
+    size_t n;
+    kg_file *f = template_open(s, s->folder, name, shown);
+    for (int i = 0; !f && i < s->template_count; ++i)
+        f = template_open(s, s->templates[i], name, shown);
+    if (!f) {
+        kg_fail(KG_INPUT, "there is no template \"%s\"", name);
+        kg_hint("require finds %s.lua in '%s'", name, s->folder);
+        for (int i = 0; i < s->template_count; ++i)
+            kg_hint(", '%s'", s->templates[i]);
+        return;
+    }
+    char *text = kg_file_text(f, SOURCE_MOST, &n);
+    if (text && (text[0] == 0x1b || memchr(text, 0, n)))
+        kg_fail(KG_USAGE, "%s is no text; graph scripts are text", shown);
+    else if (text) {
+        kg_write_begin(&s->out, KG_W_MODULE);
+        kg_write_text(&s->out, shown, strlen(shown));
+        kg_write_text(&s->out, text, n);
+    }
+    free(text);
+    kg_file_unref(f);
+}
+
+static kg_status require(kg_script *s, size_t bytes)
+{
+    kg_reader r = {.at = s->payload, .left = bytes};
+    const char *name = kg_read_name(&r, KG_EDIT_NAME);
+    if (r.bad || r.left)
+        return kg_host_malformed(s);
+    if (++s->requires > REQUIRES_MOST)
+        kg_fail(KG_USAGE, "require is called more than %d times", REQUIRES_MOST);
+    else if (!template_name(name))
+        kg_fail(KG_USAGE, "require finds graph templates only, and \"%s\" is no name of one", name);
+    else
+        template_text(s, name);
+    if (kg_error_last()->status)
+        refuse(s);
+    return kg_host_send(s);
+}
+
+/* ---- ends ---- */
+
+/* The script's last word. When it is a refusal of ours with the line in front, the refusal's status, path and hint go on. */
+static kg_status last_word(kg_script *s, const char *text)
+{
+    size_t n = strlen(text), m = strlen(s->refusal);
+    if (!m || n < m || strcmp(text + n - m, s->refusal))
+        return kg_fail(KG_USAGE, "%s", text);
+    kg_error e = s->refused;
+    defuse(e.path);
+    defuse(e.message);
+    defuse(e.hint);
+    kg_fail(e.status, "%.*s%s", (int)(n - m), text, e.message);
+    kg_error_path(e.path);
+    kg_hint("%s", e.hint);
+    return e.status;
+}
+
+static kg_status ended(kg_script *s, uint32_t kind, size_t bytes)
+{
+    kg_reader r = {.at = s->payload, .left = bytes};
+    char *text;
+    if (kind == KG_W_LIMIT)
+        return kg_host_limit(s, (int)kg_read_u32(&r));
+    if (kind != KG_W_ERROR || !(text = own_text(s, bytes)))
+        return kg_host_malformed(s);
+    kg_host_end(s);
+    return last_word(s, text);
+}
+
+static kg_status hello(kg_script *s, size_t bytes)
+{
+    kg_reader r = {.at = s->payload, .left = bytes};
+    s->walls = (int)(kg_read_u32(&r) & (KG_WALL_LANDLOCK | KG_WALL_SECCOMP));
+    return r.bad || r.left ? kg_host_malformed(s) : KG_OK;
+}
+
+kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes)
+{
+    uint32_t kind;
+    char *text;
+    for (;;) {
+        kg_status status = kg_host_receive(s, &kind, bytes);
+        if (status || kind == until)
+            return status;
+        switch (kind) {
+        case KG_W_HELLO: status = hello(s, *bytes); break;
+        case KG_W_ADD: status = add(s, g, *bytes); break;
+        case KG_W_REQUIRE: status = require(s, *bytes); break;
+        case KG_W_LOG:
+            text = own_text(s, *bytes);
+            if (!text)
+                return kg_host_malformed(s);
+            log_lines(text);
+            break;
+        default: return ended(s, kind, *bytes);
+        }
+        if (status)
+            return status;
+    }
+}

@@ -1,0 +1,18 @@
+/* The walls around a script's process: built in the child, right after the fork, from the inside. None can be taken down again.
+ *
+ * Memory, time and descriptors are bounded by any kernel. Landlock (no file, no port) and seccomp (a short list of system calls)
+ * come on top where the kernel has them; either alone closes the file system and the network, and so does the want of a
+ * descriptor and of any Lua function that could ask for one. */
+#ifndef KG_LUA_WALL_H
+#define KG_LUA_WALL_H
+
+#include <sys/types.h>
+
+#include "lua/script.h"
+
+/* Default signals, death with the parent, the socket as descriptor 0 and no other, limits. 1 when all of it holds. */
+int kg_wall_limits(int socket, pid_t parent, const kg_script_limits *l);
+/* No file system, no network, few system calls: KG_WALL_*. */
+int kg_wall_up(void);
+
+#endif

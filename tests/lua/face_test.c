@@ -1,0 +1,215 @@
+/* The face: nodes, outputs, labels, values, templates, params, and errors at the script's line. */
+#include "tests/lua/lua_test.h"
+
+#define TEMPLATE(params, graph) "return kino.template{ doc = 'd', params = {" params "}, graph = function(p) " graph " end }"
+
+static void nodes(void)
+{
+    BUILT("return { kino.a.one{} }", 1);
+    BUILT("return kino.a.one{}", 1);
+    BUILT("#!/usr/bin/env kino\nlocal v = kino.a.one{ 'first', count = 7 }\nreturn { out = kino.a.join{ x = v } }", 2);
+    CHECK(toy_copy.count == 3, "defaults of the last node: %d", (int)toy_copy.count);
+    BUILT("local t = kino.a.two{}\nreturn { kino.a.join{ x = t.value, y = t.text } }", 2);
+    BUILT("return { kino.a.one{ count = 5, frames = 13, scale = 2.5, on = true, mode = 'fast', text = 'häß 圆 😀' } }", 1);
+    CHECK(toy_copy.count == 5 && toy_copy.frames == 13 && toy_copy.scale == 2.5 && toy_copy.on == 1 && toy_copy.mode == 1);
+    CHECK(!strcmp(toy_text, "häß 圆 😀"), "%s", toy_text);
+    BUILT("return { kino.a.one{ scale = 'auto', seed = { 1, '18446744073709551615', 3 } } }", 1);
+    CHECK(isnan(toy_copy.scale) && toy_copy.seed.n == 3 && toy_copy.seed.v[1] == -1 && toy_copy.seed.v[2] == 3);
+    BUILT("return { kino.a.one{ seed = 9007199254740991 } }", 1);
+    CHECK(toy_copy.seed.v[0] == 9007199254740991);
+    BUILT("local all = {}\nfor i = 1, 20 do all[i] = kino.a.one{ count = i } end\nreturn { clips = all }", 20);
+    CHECK(toy_copy.count == 20);
+}
+
+static void node_errors(void)
+{
+    REFUSED("local a = 1\nlocal x = kino.a.ome{}\nreturn { x }", KG_USAGE, "scripts/s.lua:2: there is no a.ome (did you mean a.one?)");
+    REFUSED("\n\nreturn { kino.b.one{} }", KG_USAGE, "s.lua:3: there is no kino.b");
+    REFUSED("return { kino.a.one{ cuont = 3 } }", KG_USAGE, "did you mean count?");
+    REFUSED("return { kino.a.one{ cuont = 3 } }", KG_USAGE, "s.lua:1: a.one has no input or param \"cuont\"");
+    REFUSED("return {\n kino.a.one{\n  'big', count = 101 } }", KG_USAGE, "a.one 'big' | scripts/s.lua:");
+    REFUSED("return { kino.a.one{ count = 101 } }", KG_USAGE, "count = 101 is out of range: 1 to 100");
+    REFUSED("return { kino.a.one{ frames = 82 } }", KG_USAGE, "the nearest are 81 and 85");
+    REFUSED("return { kino.a.one{ count = 1.5 } }", KG_USAGE, "count wants a whole number");
+    REFUSED("return { kino.a.one{ count = 'x' } }", KG_USAGE, "count wants a whole number");
+    REFUSED("return { kino.a.one{ count = {} } }", KG_USAGE, "count: a table is no value");
+    REFUSED("return { kino.a.one{ count = print } }", KG_USAGE, "count is a function");
+    REFUSED("return { kino.a.one{ scale = 0/0 } }", KG_USAGE, "scale is not a number");
+    REFUSED("return { kino.a.one{ scale = 1/0 } }", KG_USAGE, "scale is infinite");
+    REFUSED("return { kino.a.one{ text = 'a\\0b' } }", KG_USAGE, "text holds a zero byte");
+    REFUSED("return { kino.a.one{ mode = 'quick' } }", KG_USAGE, "not one of slow|fast|odd");
+    REFUSED("return { kino.a.one{ seed = { 'x' } } }", KG_USAGE, "seed: item 1 of the list is no whole number");
+    REFUSED("return { kino.a.one(3) }", KG_USAGE, "takes one table of named arguments");
+    REFUSED("return { kino.a.one{ 'l', 'm' } }", KG_USAGE, "takes named arguments");
+    REFUSED("return { kino.a.one{ 'l\\27[31m' } }", KG_USAGE, "label");
+    REFUSED("return { kino.a.join{} }", KG_USAGE, "input x is not joined");
+    REFUSED("return { kino.a.join{ x = 3 } }", KG_USAGE, "input x wants a node's output");
+    REFUSED("return { kino.a.one{ count = kino.a.one{} } }", KG_USAGE, "param count wants a value, not a node");
+    REFUSED("local t = kino.a.two{}\nreturn { kino.a.join{ x = t } }", KG_USAGE, "s.lua:2: x: a.two has the outputs value, text");
+    REFUSED("local t = kino.a.two{ 'twin' }\nreturn { kino.a.join{ x = t.txet } }", KG_USAGE,
+            "a.two 'twin' has no output \"txet\" (did you mean text?)");
+    REFUSED("return { kino.a.join{ x = kino.a.two{}.text } }", KG_USAGE, "input x takes latent, but a.two.text is embedding");
+    REFUSED("local v = kino.a.one{}\nv.count = 3", KG_USAGE, "s.lua:2: a.one cannot be changed");
+    REFUSED("kino.a.one = 3", KG_USAGE, "kino.a cannot be changed");
+    REFUSED("return {}", KG_USAGE, "should return kino.template");
+    REFUSED("return 7", KG_USAGE, "the script returned 7");
+    REFUSED("local v = kino.a.one{}\nreturn { v, 7 }", KG_USAGE, "returned 7 where a node was expected");
+    REFUSED("return { kino.a.one{ }", KG_USAGE, "s.lua:1:");
+    REFUSED("error({})", KG_USAGE, "an error that is a table");
+    REFUSED("\nerror('mine \27[31mred')", KG_USAGE, "s.lua:2: mine ?[31mred");
+    REFUSED_WITH("return { kino.a.one{} }", KG_USAGE, "the script declares none", {"frames", "3"});
+}
+
+static void caught_errors(void)
+{
+    BUILT("local ok, e = pcall(kino.a.one, { count = 101 })\nassert(not ok and e:find('out of range'))\nreturn { kino.a.one{} }", 1);
+    REFUSED("pcall(kino.a.one, { count = 101 })\nkino.a.one{}\nerror('later')", KG_USAGE, "s.lua:3: later");
+}
+
+static void params(void)
+{
+    const char *all = TEMPLATE(
+        "prompt = kino.string{ doc = 'what' }, frames = kino.int{ 81, min = 1, max = 1025, step = 4 }, scale = kino.number{ 'auto', min = 0 }, "
+        "fast = kino.bool{ false }, model = kino.path{ optional = true }, out = kino.out{ 'o.mp4' }, mode = kino.choice{ 'slow', 'fast', default "
+        "= 'slow' }, seed = kino.seeds{ 0 }, take = kino.list{ 1, 2, min = 0, max = 9 }, size = kino.size{ '832x480' }",
+        "return { kino.a.one{ text = p.prompt, frames = p.frames, scale = p.scale, on = p.fast, path = p.model, mode = p.mode, seed = p.seed, "
+        "count = p.size.w / 64 } }");
+    BUILT_WITH(all, 1, {"prompt", "hello"});
+    CHECK(toy_copy.frames == 81 && isnan(toy_copy.scale) && toy_copy.count == 13 && toy_copy.seed.v[0] == 0 && !strcmp(toy_text, "hello"));
+    BUILT_WITH(all, 1, {"prompt", "x"}, {"frames", "13"}, {"scale", "2.5"}, {"fast", "yes"}, {"mode", "fast"}, {"size", "640x64"},
+               {"seed", "7,18446744073709551615, 9"});
+    CHECK(toy_copy.frames == 13 && toy_copy.scale == 2.5 && toy_copy.on && toy_copy.mode == 1 && toy_copy.count == 10);
+    CHECK(toy_copy.seed.n == 3 && toy_copy.seed.v[0] == 7 && toy_copy.seed.v[1] == -1 && toy_copy.seed.v[2] == 9);
+    REFUSED(all, KG_USAGE, "param prompt is missing: what");
+    REFUSED_WITH(all, KG_USAGE, "param frames: \"82\" is out of range: 1 to 1025 in steps of 4; the nearest are 81 and 85", {"prompt", "x"},
+                 {"frames", "82"});
+    REFUSED_WITH(all, KG_USAGE, "no param \"promtp\" (did you mean prompt?)", {"promtp", "x"});
+    REFUSED_WITH(all, KG_USAGE, "not a whole number", {"prompt", "x"}, {"frames", "many"});
+    REFUSED_WITH(all, KG_USAGE, "scale: \"-1\" is out of range: 0 or more", {"prompt", "x"}, {"scale", "-1"});
+    REFUSED_WITH(all, KG_USAGE, "scale: \"nan\" is not a number or \"auto\"", {"prompt", "x"}, {"scale", "nan"});
+    REFUSED_WITH(all, KG_USAGE, "is not true or false", {"prompt", "x"}, {"fast", "maybe"});
+    REFUSED_WITH(all, KG_USAGE, "not one of slow, fast (did you mean fast?)", {"prompt", "x"}, {"mode", "fsat"});
+    REFUSED_WITH(all, KG_USAGE, "is not a size", {"prompt", "x"}, {"size", "wide"});
+    REFUSED_WITH(all, KG_USAGE, "list of whole numbers from 0 to 2^64 - 1", {"prompt", "x"}, {"seed", "18446744073709551616"});
+    REFUSED_WITH(all, KG_USAGE, "each 0 to 9", {"prompt", "x"}, {"take", "1,10"});
+    REFUSED(TEMPLATE("frames = kino.int{ 3 }", "return { kino.a.one{ count = p.frmaes } }"), KG_USAGE,
+            "s.lua:1: the template declares no param \"frmaes\" (did you mean frames?)");
+}
+
+static void declarations(void)
+{
+    REFUSED("return kino.template{ params = { x = kino.int{ 3, mn = 1 } }, graph = print }", KG_USAGE, "no field \"mn\" (did you mean min?)");
+    REFUSED("return kino.template{\n params = {\n  x = kino.int{ 0, min = 1 } },\n graph = print }", KG_USAGE, "default of kino.int, 0, is out");
+    REFUSED("return kino.template{ params = { X = kino.int{ 0 } }, graph = print }", KG_USAGE, "\"X\" is no name of a param");
+    REFUSED("return kino.template{ params = { x = 3 }, graph = print }", KG_USAGE, "param x is 3");
+    REFUSED("return kino.template{ grpah = print }", KG_USAGE, "no field \"grpah\" (did you mean graph?)");
+    REFUSED("return kino.template{ params = {} }", KG_USAGE, "needs graph");
+    REFUSED("local x = kino.integer{ 3 }", KG_USAGE, "no kino.integer");
+    REFUSED("local x = kino.in{ 3 }", KG_USAGE, "s.lua:1:");
+}
+
+static void described(void)
+{
+    kg_files *files = kg_files_new();
+    const char *text = "return kino.template{ doc = 'Makes it.', params = { b = kino.string{ doc = 'be' },\n"
+                       "a = kino.int{ 81, min = 1, max = 1025, step = 4 }, c = kino.choice{ 'u', 'v', default = 'v' }, "
+                       "seed = kino.seeds{ 7, '18446744073709551615' }, size = kino.size{ '832x480' }, shift = kino.number{ 'auto' }, "
+                       "low = kino.path{ optional = true } }, graph = function() end }";
+    test_write("scripts/d.lua", text, strlen(text));
+    kg_script *s = kg_script_open("scripts/d.lua", &(kg_script_options){.files = files});
+    const kg_script_doc *d = s ? kg_script_describe(s) : NULL;
+    CHECK(d && d->n == 7 && !strcmp(d->doc, "Makes it."), "%s", kg_error_last()->message);
+    if (d && d->n == 7) {
+        const kg_script_param *p = d->params;
+        CHECK(!strcmp(p[0].name, "b") && p[0].type == KG_S_STRING && p[0].required && !p[0].def && !strcmp(p[0].doc, "be"));
+        CHECK(!strcmp(p[1].name, "a") && p[1].type == KG_S_INT && !strcmp(p[1].def, "81") && p[1].min == 1 && p[1].max == 1025 && p[1].step == 4);
+        CHECK(p[2].type == KG_S_CHOICE && p[2].choice_count == 2 && !strcmp(p[2].choices[1], "v") && !strcmp(p[2].def, "v"));
+        CHECK(!strcmp(p[3].def, "7,18446744073709551615") && p[3].type == KG_S_SEEDS);
+        CHECK(!strcmp(p[4].def, "832x480") && p[4].type == KG_S_SIZE);
+        CHECK(!strcmp(p[5].def, "auto") && p[5].takes_auto && isinf(p[5].max));
+        CHECK(!p[6].required && !p[6].def && p[6].type == KG_S_PATH);
+        CHECK(kg_script_describe(s) == d);
+    }
+    kg_script_close(s);
+    kg_files_free(files);
+}
+
+static void nested(void)
+{
+    const char *inner = "local n = ...\nreturn kino.template{ params = { frames = kino.int{ 81, min = 1, max = 1025, step = 4 } },\n"
+                        "graph = function(p) return { x = kino.a.one{ 'inner', frames = p.frames } } end }";
+    test_write("graphs/inner.lua", inner, strlen(inner));
+    test_write("scripts/mine.lua", inner, strlen(inner));
+    BUILT("local t = require 'inner'\nreturn { t{ frames = 5 }, t{} }", 2);
+    BUILT("local t = require 'mine'\nreturn t{ frames = 5 }", 1);
+    BUILT("local t = require 'inner'\nlocal g = t{ frames = 5 }\nreturn { kino.a.join{ x = g.x } }", 2);
+    REFUSED("local t = require 'inner'\n\nlocal g = t{ frames = 6 }", KG_USAGE, "s.lua:3: param frames: 6 is out of range");
+    REFUSED("local t = require 'inner'\nlocal g = t{ frmaes = 6 }", KG_USAGE, "s.lua:2: the template has no param \"frmaes\" (did you mean frames?)");
+    REFUSED("local t = require 'outer'", KG_INPUT, "s.lua:1: there is no template \"outer\"");
+    REFUSED("local t = require '../scripts/mine'", KG_USAGE, "is no name of one");
+    REFUSED("local t = require '/etc/passwd'", KG_USAGE, "is no name of one");
+    REFUSED("require 's'", KG_USAGE, "");
+    test_write("graphs/loop.lua", "local x = require 'loop'", 24);
+    REFUSED("require 'loop'", KG_USAGE, "graphs/loop.lua:1: the template \"loop\" requires itself");
+    test_write("graphs/broken.lua", "return = 3", 10);
+    REFUSED("require 'broken'", KG_USAGE, "broken.lua:1:");
+    test_write("graphs/globals.lua", "leak = 3\nreturn 1", 17);
+    REFUSED("require 'globals'\nerror(tostring(leak))", KG_USAGE, "nil");
+}
+
+static void unreached(void)
+{
+    case_run c = case_text("print('hello', 3, nil)\nlocal a = kino.a.one{ 'idle' }\nprint('twice\\27?')\nreturn { kino.a.one{} }", NULL, 0);
+    CHECK(c.status == KG_OK && strstr(test_log, "a.one 'idle' does not run"), "%s", test_log);
+    CHECK(!strncmp(test_log, "hello\t3\tnil\ntwice??\n", 20), "%s", test_log);
+    int nodes[2];
+    CHECK(kg_graph_unreached(c.g, nodes, 2) == 1 && nodes[0] == 0);
+    case_free(&c);
+}
+
+static void outputs(void)
+{
+    const char *save = TEMPLATE("out = kino.out{ 'new.mp4' }", "return { kino.a.save{ x = kino.a.one{}, out = p.out }, kino.a.save{ x = kino.a.one{}, "
+                                "out = p.out:gsub('%.mp4$', '.png') .. '' }, kino.a.save{ x = kino.a.one{}, out = p.out:gsub('%.mp4$', '-7.mp4') .. '' } }");
+    BUILT(save, 6);
+    mkdir("there", 0700);
+    BUILT_WITH(save, 6, {"out", "there/clip.mp4"});
+    BUILT_WITH(save, 6, {"out", "/tmp/kg_lua_clip.mp4"});
+    test_write("new.mp4", "", 0);
+    REFUSED(save, KG_USAGE, "may not write 'new.mp4'");
+    BUILT_WITH(save, 6, {"out", "new.mp4"});
+    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = '/tmp/else.mp4' } }"), KG_USAGE, "may not write",
+                 {"out", "there/clip.mp4"});
+    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = 'there/clip-7.sh' } }"), KG_USAGE, "may not write",
+                 {"out", "there/clip.mp4"});
+    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = 'there/clip-/../../x.mp4' } }"), KG_USAGE,
+                 "may not write", {"out", "there/clip.mp4"});
+}
+
+static void inputs(void)
+{
+    const char *typed = TEMPLATE("model = kino.path{ '/etc/hostname' }", "return { kino.a.one{ path = p.model } }");
+    REFUSED(typed, KG_USAGE, "'/etc/hostname' leads out of the folders");
+    BUILT_WITH(typed, 1, {"model", "/etc/passwd"});
+    REFUSED("return { kino.a.one{ path = '../../../../etc/passwd' } }", KG_USAGE, "leads out of the folders");
+    REFUSED("return { kino.a.one{ path = 'nothing.safetensors' } }", KG_INPUT, "cannot find 'nothing.safetensors'");
+    test_write("scripts/weights.bin", "x", 1);
+    BUILT("return { kino.a.one{ path = 'weights.bin' } }", 1);
+}
+
+int main(void)
+{
+    test_begin();
+    nodes();
+    node_errors();
+    caught_errors();
+    params();
+    declarations();
+    described();
+    nested();
+    unreached();
+    outputs();
+    inputs();
+    test_end();
+    return TEST_END();
+}
