@@ -89,7 +89,8 @@ static int mount_type(dev_t device, char type[64])
     while (in && !found && fgets(line, sizeof line, in)) {
         char number[32];
         const char *dash = strstr(line, " - ");
-        found = sscanf(line, "%*d %*d %31s", number) == 1 && !strcmp(number, wanted) && dash && sscanf(dash, " - %63s", type) == 1;
+        found = sscanf(line, "%*d %*d %31s", number) == 1 && !strcmp(number, wanted) && dash &&
+                sscanf(dash, " - %63s", type) == 1;
     }
     if (in)
         fclose(in);
@@ -145,9 +146,11 @@ static int lock_folder(const char *folder)
 
 static int set_up(sqlite3 *db)
 {
+    /* The size of SQLite's page cache is said after that of a page: it bounds what a large write holds in memory. */
     static const char *const settings[] = {
-        "PRAGMA page_size = 16384", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL",
-        "PRAGMA secure_delete = OFF", "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
+        "PRAGMA page_size = 16384", "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -2000", "PRAGMA secure_delete = OFF",
+        "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
     int code = SQLITE_OK;
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
     for (size_t i = 0; i < sizeof settings / sizeof *settings && !code; ++i)
@@ -174,9 +177,10 @@ static int made_here(kg_store *s, int *version)
 /* Looks at the root page of every table, so that a broken file shows now. */
 static int look_at_tables(sqlite3 *db)
 {
-    return kg_db_exec(db, "SELECT (SELECT id FROM result LIMIT 1), (SELECT id FROM checkpoint LIMIT 1), (SELECT id FROM result_part"
-                          " LIMIT 1), (SELECT id FROM checkpoint_part LIMIT 1), (SELECT row FROM lease LIMIT 1), (SELECT path FROM"
-                          " sink LIMIT 1), (SELECT inode FROM identity LIMIT 1)");
+    return kg_db_exec(db, "SELECT (SELECT id FROM result LIMIT 1), (SELECT id FROM result_part LIMIT 1),"
+                          " (SELECT id FROM checkpoint LIMIT 1), (SELECT id FROM checkpoint_part LIMIT 1),"
+                          " (SELECT row FROM lease LIMIT 1), (SELECT path FROM sink LIMIT 1),"
+                          " (SELECT inode FROM identity LIMIT 1)");
 }
 
 /* 1: open and ours. 0: said why not. -1: corrupt. */
