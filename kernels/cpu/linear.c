@@ -1,6 +1,6 @@
 /* Linear layers: tiles of out by 448 rows and 128 columns, fixed by shape. A tile's product goes to scratch and on to out with bias,
  * activation and rounding while it is in the cache. Weights of another type than the products' are widened (or rounded) for one
- * tile at a time, K_STEP columns at a time, so there is never a second copy of a model.
+ * tile at a time, so there is never a second copy of a model; long rows make narrower tiles, so that scratch stays small.
  *
  * This file includes itself for each instruction set: the part under KG_ISA_NAME is compiled three times. */
 #ifndef KG_ISA_NAME
@@ -19,14 +19,14 @@ typedef struct linear_fns {
 
 static const linear_fns *const fns[KG_ISAS] = KG_OF_ISA(linear_fns);
 
-enum { M_TILE = 448, N_TILE = 128, K_STEP = 2048 };
+enum { M_TILE = 448, N_TILE = 128, LONG = 4096 };
 
 typedef struct linear_job {
     const kg_linear_args *a;
     const linear_fns *fn;
-    int64_t m, n, k, m_tile, n_tiles, k_step;
+    int64_t m, n, k, m_tile, n_tile, n_tiles;
     int convert;                               /* weights are not of the products' type */
-    const kg_matmul *product[2][2][2][2];      /* last tile of m, last of n, last step of k, not the first step of k */
+    const kg_matmul *product[2][2];            /* last tile of m, last of n */
     size_t worker_bytes;
     atomic_int failed;
 } linear_job;
@@ -37,13 +37,15 @@ static int64_t steps(int64_t n, int64_t step) { return (n + step - 1) / step; }
 /* Tiles of equal height, or nearly: 884 rows are 2 of 442. */
 static int64_t tile_height(int64_t m) { return m ? steps(m, steps(m, M_TILE)) : 1; }
 
-/* The product's tile and converted weights, then oneDNN's own; every part starts at a multiple of 64. */
+static int converts(const kg_linear_args *a) { return a->weight.dtype != a->in.dtype; }
+static int64_t tile_width(const kg_linear_args *a) { return converts(a) && kg_cols(&a->in) > LONG ? N_TILE / 2 : N_TILE; }
+
+/* A worker has the product's tile, converted weights, then oneDNN's own; every part starts at a multiple of 64. */
 static size_t c_bytes(const kg_linear_args *a) { return (size_t)(tile_height(kg_rows(&a->in)) * N_TILE) * sizeof(float); }
 
 static size_t worker_bytes(const kg_linear_args *a)
 {
-    int convert = a->weight.dtype != a->in.dtype;
-    size_t weights = convert ? (size_t)(N_TILE * at_most(K_STEP, kg_cols(&a->in))) * kg_dtype_bytes(a->in.dtype) : 0;
+    size_t weights = converts(a) ? (size_t)(tile_width(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype) : 0;
     return c_bytes(a) + weights + KG_MATMUL_SCRATCH;
 }
 
@@ -51,17 +53,13 @@ size_t kg_cpu_linear_scratch(const kg_linear_args *a, int workers) { return work
 
 static int prepare(linear_job *j)
 {
-    int64_t k_steps = steps(j->k, j->k_step);
-    for (int i = 0; i < 16; ++i) {
-        int last_m = i & 1, last_n = i >> 1 & 1, last_k = i >> 2 & 1, later = i >> 3;
-        if ((later && k_steps < 2) || (!later && last_k && k_steps > 1) || (!last_k && k_steps == 1))
-            continue;                          /* no tile is like this */
-        kg_matmul_shape s = {.type = j->a->in.dtype, .lda = j->a->in.row, .transposed = 1, .accumulate = later};
+    for (int i = 0; i < 4; ++i) {
+        int last_m = i & 1, last_n = i >> 1;
+        kg_matmul_shape s = {.type = j->a->in.dtype, .k = j->k, .lda = j->a->in.row, .transposed = 1};
         s.m = last_m ? j->m - (steps(j->m, j->m_tile) - 1) * j->m_tile : j->m_tile;
-        s.n = last_n ? j->n - (j->n_tiles - 1) * N_TILE : N_TILE;
-        s.k = last_k ? j->k - (k_steps - 1) * j->k_step : j->k_step;
-        s.ldb = j->convert ? s.k : j->a->weight.row;
-        if (!(j->product[last_m][last_n][last_k][later] = kg_matmul_get(s)))
+        s.n = last_n ? j->n - (j->n_tiles - 1) * j->n_tile : at_most(j->n_tile, j->n);
+        s.ldb = j->convert ? j->k : j->a->weight.row;
+        if (!(j->product[last_m][last_n] = kg_matmul_get(s)))
             return 0;
     }
     return 1;
@@ -71,34 +69,28 @@ static void linear_tile(void *arg, int64_t tile, int worker)
 {
     linear_job *j = arg;
     const kg_linear_args *a = j->a;
-    size_t size = kg_dtype_bytes(a->in.dtype), weight_size = kg_dtype_bytes(a->weight.dtype);
-    int64_t m0 = tile / j->n_tiles * j->m_tile, n0 = tile % j->n_tiles * N_TILE;
-    int64_t rows = at_most(j->m_tile, j->m - m0), cols = at_most(N_TILE, j->n - n0);
-    char *scratch = (char *)a->scratch.at + (size_t)worker * j->worker_bytes;
+    int64_t m0 = tile / j->n_tiles * j->m_tile, n0 = tile % j->n_tiles * j->n_tile;
+    int64_t rows = at_most(j->m_tile, j->m - m0), cols = at_most(j->n_tile, j->n - n0);
+    char *scratch = (char *)a->scratch.at + (size_t)worker * j->worker_bytes, *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
     float *c = (float *)(void *)scratch;
-    char *converted = scratch + c_bytes(a), *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
-    for (int64_t k0 = 0; k0 < j->k; k0 += j->k_step) {
-        const char *in = (const char *)a->in.at + (size_t)(m0 * a->in.row + k0) * size;
-        const char *weight = (const char *)a->weight.at + (size_t)(n0 * a->weight.row + k0) * weight_size;
-        if (j->convert) {
-            int64_t k = at_most(j->k_step, j->k - k0);
-            j->fn->convert(converted, a->in.dtype, weight, a->weight.dtype, cols, k, a->weight.row);
-            weight = converted;
-        }
-        const kg_matmul *p = j->product[m0 + j->m_tile >= j->m][n0 + N_TILE >= j->n][k0 + j->k_step >= j->k][k0 > 0];
-        if (kg_matmul_run(p, in, weight, c, own))
-            atomic_store(&j->failed, 1);
+    const char *in = (const char *)a->in.at + (size_t)(m0 * a->in.row) * kg_dtype_bytes(a->in.dtype);
+    const char *weight = (const char *)a->weight.at + (size_t)(n0 * a->weight.row) * kg_dtype_bytes(a->weight.dtype);
+    if (j->convert) {
+        j->fn->convert(scratch + c_bytes(a), a->in.dtype, weight, a->weight.dtype, cols, j->k, a->weight.row);
+        weight = scratch + c_bytes(a);
     }
+    if (kg_matmul_run(j->product[m0 + j->m_tile >= j->m][n0 + j->n_tile >= j->n], in, weight, c, own))
+        atomic_store(&j->failed, 1);
     j->fn->finish(a, c, m0, rows, n0, cols);
 }
 
 void kg_cpu_linear(kg_exec *x, const kg_linear_args *a)
 {
     linear_job j = {.a = a, .fn = fns[kg_cpu_isa()], .m = kg_rows(&a->in), .n = kg_cols(&a->out), .k = kg_cols(&a->in)};
-    j.convert = a->weight.dtype != a->in.dtype;
-    j.k_step = j.convert ? at_most(K_STEP, j.k) : j.k;
+    j.convert = converts(a);
     j.m_tile = tile_height(j.m);
-    j.n_tiles = steps(j.n, N_TILE);
+    j.n_tile = tile_width(a);
+    j.n_tiles = steps(j.n, j.n_tile);
     j.worker_bytes = worker_bytes(a);
     if (!prepare(&j))
         return;

@@ -28,7 +28,7 @@ static struct {
 static int same(const kg_matmul_shape *a, const kg_matmul_shape *b)
 {
     return a->type == b->type && a->m == b->m && a->n == b->n && a->k == b->k && a->lda == b->lda && a->ldb == b->ldb &&
-           a->transposed == b->transposed && a->accumulate == b->accumulate;
+           a->transposed == b->transposed;
 }
 
 static dnnl_status_t prepare(kg_matmul *p)
@@ -39,7 +39,6 @@ static dnnl_status_t prepare(kg_matmul *p)
     dnnl_dims_t sa = {s->lda, 1}, sb = {s->transposed ? 1 : s->ldb, s->transposed ? s->ldb : 1}, sc = {s->n, 1};
     dnnl_matmul_desc_t desc;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t ops = NULL;
     dnnl_primitive_desc_t made = NULL;
     dnnl_status_t e = dnnl_success;
     (void)(!all.engine && ((e = dnnl_engine_create(&all.engine, dnnl_cpu, 0)) ||
@@ -48,9 +47,7 @@ static dnnl_status_t prepare(kg_matmul *p)
            (e = dnnl_memory_desc_init_by_strides(&p->b, 2, db, type, sb)) ||
            (e = dnnl_memory_desc_init_by_strides(&p->c, 2, dc, dnnl_f32, sc)) ||
            (e = dnnl_matmul_desc_init(&desc, &p->a, &p->b, NULL, &p->c)) || (e = dnnl_primitive_attr_create(&attr)) ||
-           (e = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user)) || (e = dnnl_post_ops_create(&ops)) ||
-           (s->accumulate && (e = dnnl_post_ops_append_sum(ops, 1.0f))) ||
-           (e = dnnl_primitive_attr_set_post_ops(attr, ops)) ||
+           (e = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user)) ||
            (e = dnnl_primitive_desc_create(&made, &desc, attr, all.engine, NULL)));
     if (!e) {
         p->scratch = *dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
@@ -59,8 +56,6 @@ static dnnl_status_t prepare(kg_matmul *p)
     }
     if (made)
         dnnl_primitive_desc_destroy(made);
-    if (ops)
-        dnnl_post_ops_destroy(ops);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     return e;

@@ -1,4 +1,4 @@
-/* One tile of a product, computed on the calling thread: c = a * b, or c += a * b. */
+/* One tile of a product, computed on the calling thread: c = a * b. */
 #ifndef KG_KERNELS_CPU_MATMUL_H
 #define KG_KERNELS_CPU_MATMUL_H
 
@@ -9,7 +9,6 @@ typedef struct kg_matmul_shape {
     int64_t m, n, k;           /* a [m, k], b [k, n], c [m, n], c dense                 */
     int64_t lda, ldb;          /* elements from row to row                              */
     int transposed;            /* b is stored [n, k], as weights are                    */
-    int accumulate;            /* c is added to                                         */
 } kg_matmul_shape;
 
 enum { KG_MATMUL_SCRATCH = 1 << 20 };          /* bytes that kg_matmul_run may use, per worker */

@@ -1,0 +1,91 @@
+/* Linear layers against f64 sums: odd sizes, sliced rows, every type of weight and output, each activation; one and two threads. */
+#include "tests/kernels/ops_test.h"
+
+typedef struct linear_case { int64_t rows, n, k, gap; kg_dtype in, weight, out; int bias, activation; } linear_case;
+
+static double activate(int activation, double v)
+{
+    if (activation == KG_LINEAR_SILU)
+        return v / (1 + exp(-v));
+    if (activation == KG_LINEAR_GELU)
+        return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+    return v;
+}
+
+static void expect(const kg_linear_args *a, double *want)
+{
+    int64_t rows = kg_rows(&a->in), n = kg_cols(&a->out), k = kg_cols(&a->in);
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t i = 0; i < n; ++i) {
+            double sum = a->bias.rank ? ops_get(&a->bias, 0, i) : 0;
+            for (int64_t j = 0; j < k; ++j) {
+                double w = ops_get(&a->weight, i, j);
+                sum += ops_get(&a->in, r, j) * (a->in.dtype == KG_BF16 ? ops_round((float)w, KG_BF16) : w);
+            }
+            want[r * n + i] = activate(a->activation, sum);
+        }
+}
+
+static uint64_t run(const linear_case *c, int threads, int check)
+{
+    ops_machine m = ops_open(threads, (size_t)128 << 20);
+    uint64_t seed = 7;
+    kg_linear_args a = {.activation = c->activation};
+    a.in = ops_rows(m.x, c->in, c->rows, c->k, c->gap, &seed);
+    a.weight = ops_rows(m.x, c->weight, c->n, c->k, 0, &seed);
+    a.out = ops_rows(m.x, c->out, c->rows, c->n, c->gap, &seed);
+    if (c->bias >= 0)
+        a.bias = ops_vector(m.x, (kg_dtype)c->bias, c->n, &seed);
+    kg_linear(m.x, a);
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    if (check) {
+        double *want = malloc((size_t)(c->rows * c->n) * sizeof *want), error;
+        expect(&a, want);
+        error = ops_error(&a.out, want);
+        CHECK(error <= ops_bound(c->out, 2e-6), "[%d x %d x %d] in %s weight %s out %s: error %g", (int)c->rows, (int)c->n, (int)c->k,
+              kg_dtype_name(c->in), kg_dtype_name(c->weight), kg_dtype_name(c->out), error);
+        free(want);
+    }
+    uint64_t h = ops_hash(&a.out);
+    ops_close(&m);
+    return h;
+}
+
+static void refusals(void)
+{
+    ops_machine m = ops_open(1, 1 << 20);
+    uint64_t seed = 1;
+    kg_linear_args a = {.in = ops_rows(m.x, KG_F32, 3, 5, 0, &seed), .weight = ops_rows(m.x, KG_F32, 4, 6, 0, &seed),
+        .out = ops_rows(m.x, KG_F32, 3, 4, 0, &seed)};
+    kg_linear(m.x, a);
+    CHECK(strstr(kg_error_last()->message, "weight f32 [4, 6]") != NULL, "%s", kg_error_last()->message);
+    kg_error_clear();
+    ops_close(&m);
+}
+
+int main(void)
+{
+    static const kg_dtype types[] = {KG_F32, KG_F16, KG_BF16};
+    static const int64_t shapes[][4] = {            /* rows, n, k, gap */
+        {1, 5, 7, 0}, {3, 1, 1, 2}, {17, 130, 33, 3}, {449, 129, 70, 1}, {64, 257, 2049, 0}, {2, 300, 4100, 5}, {1, 256, 256, 0},
+        {5, 96, 100, 0}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s)
+        for (int i = 0; i < 12; ++i) {
+            linear_case c = {.rows = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2], .gap = shapes[s][3]};
+            c.in = i % 2 ? KG_BF16 : KG_F32;
+            c.out = i / 2 % 2 ? KG_BF16 : KG_F32;
+            c.weight = types[i / 4];
+            c.bias = (int)(s + (size_t)i) % 4 - 1;
+            c.bias = c.bias < 0 ? -1 : (int)types[c.bias];
+            c.activation = (int)(s + (size_t)i) % 3;
+            uint64_t one = run(&c, 1, 1);
+            CHECK(run(&c, 2, 0) == one, "two threads give other bits");
+            for (int isa = KG_ISA_PORTABLE; isa < (int)kg_cpu_isa(); ++isa) {
+                kg_cpu_isa_limit((kg_isa)isa);
+                run(&c, 2, 1);
+                kg_cpu_isa_limit(KG_ISA_AVX512);
+            }
+        }
+    refusals();
+    return TEST_END();
+}

@@ -1,0 +1,257 @@
+/* Norms, casts, gates, sums, tables and patches against f64: odd sizes, sliced rows, every type, every instruction set; one and two
+ * threads. */
+#include "tests/kernels/ops_test.h"
+
+static const kg_dtype types[] = {KG_F32, KG_BF16, KG_F16};
+static double want[400 * 2100], sum[400 * 2100];
+
+static double gelu(double v) { return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))); }
+static double at_or(const kg_tensor *t, int64_t i, double none) { return t->rank ? ops_get(t, 0, i) : none; }
+
+static uint64_t residual_norm(int threads, int64_t rows, int64_t dim, int form, double offset)
+{
+    ops_machine m = ops_open(threads, (size_t)32 << 20);
+    uint64_t seed = (uint64_t)form;
+    kg_residual_norm_args a = {.x = ops_rows(m.x, KG_F32, rows, dim, form % 3, &seed), .eps = 1e-6, .plus_one = form & 1};
+    for (int64_t i = 0; i < rows * a.x.row; ++i)
+        ((float *)a.x.at)[i] += (float)offset;
+    if (form & 2)
+        a.y = ops_rows(m.x, types[form / 4 % 2], rows, dim, form % 5, &seed);
+    if (form & 4)
+        a.gate = ops_vector(m.x, types[form % 3], dim, &seed);
+    if (form & 8)
+        a.scale = ops_vector(m.x, types[(form + 1) % 3], dim, &seed), a.shift = ops_vector(m.x, types[(form + 2) % 3], dim, &seed);
+    if (!(form & 2) || form & 16)
+        a.out = ops_rows(m.x, types[form / 2 % 2], rows, dim, 2, &seed);
+    for (int64_t r = 0; r < rows; ++r) {
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < dim; ++i) {
+            double v = ops_get(&a.x, r, i);
+            if (a.y.rank)
+                v = (float)(v + (float)(ops_get(&a.y, r, i) * at_or(&a.gate, i, 1)));
+            sum[r * dim + i] = v;
+            mean += v / (double)dim;
+        }
+        for (int64_t i = 0; i < dim; ++i)
+            var += (sum[r * dim + i] - mean) * (sum[r * dim + i] - mean) / (double)dim;
+        for (int64_t i = 0; i < dim; ++i)
+            want[r * dim + i] = (sum[r * dim + i] - mean) / sqrt(var + a.eps) * (a.scale.rank ? at_or(&a.scale, i, 0) + a.plus_one : 1) +
+                                at_or(&a.shift, i, 0);
+    }
+    kg_residual_norm(m.x, a);
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    CHECK(ops_error(&a.x, sum) < 1e-6, "residual, form %d: %g", form, ops_error(&a.x, sum));
+    if (a.out.rank && dim > 1)
+        CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6 + offset * 2e-7), "norm of %d, form %d: %g", (int)dim, form, ops_error(&a.out, want));
+    uint64_t h = ops_hash(&a.x) ^ (a.out.rank ? ops_hash(&a.out) : 0);
+    ops_close(&m);
+    return h;
+}
+
+static uint64_t rms_norm(int threads, int64_t rows, int heads, int64_t pairs, int form)
+{
+    ops_machine m = ops_open(threads, (size_t)32 << 20);
+    uint64_t seed = (uint64_t)form;
+    int64_t dim = heads * pairs * 2;
+    kg_rms_norm_args a = {.in = ops_rows(m.x, types[form % 2], rows, dim, 3, &seed), .weight = ops_vector(m.x, types[form % 3], dim, &seed), .eps = 1e-6};
+    if (form & 2)
+        a.rope = kg_view(ops_rows(m.x, KG_F32, rows, pairs * 2, 0, &seed), KG_SHAPE(rows, pairs, 2));
+    a.out = form & 4 ? a.in : ops_rows(m.x, types[form / 2 % 2], rows, dim, 1, &seed);
+    for (int64_t r = 0; r < rows; ++r) {
+        double square = 0;
+        for (int64_t i = 0; i < dim; ++i)
+            square += ops_get(&a.in, r, i) * ops_get(&a.in, r, i);
+        for (int64_t i = 0; i < dim; i += 2) {
+            double f = 1 / sqrt(square / (double)dim + a.eps), v[2], cs[2] = {1, 0};
+            for (int k = 0; k < 2; ++k) {
+                v[k] = ops_get(&a.in, r, i + k) * f * ops_get(&a.weight, 0, i + k);
+                if (a.rope.rank)
+                    cs[k] = ((const float *)a.rope.at)[r * pairs * 2 + i % (pairs * 2) + k];
+            }
+            want[r * dim + i] = v[0] * cs[0] - v[1] * cs[1];
+            want[r * dim + i + 1] = v[0] * cs[1] + v[1] * cs[0];
+        }
+    }
+    kg_rms_norm(m.x, a);
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6), "rms form %d: %g", form, ops_error(&a.out, want));
+    uint64_t h = ops_hash(&a.out);
+    ops_close(&m);
+    return h;
+}
+
+static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
+{
+    ops_machine m = ops_open(threads, (size_t)64 << 20);
+    uint64_t seed = (uint64_t)form;
+    kg_tensor in = ops_rows(m.x, types[form % 3], rows, cols, form % 2 * 3, &seed), out = ops_rows(m.x, types[form / 3 % 3], rows, cols, form % 2, &seed);
+    int op = form % 7 % 3;
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t i = 0; i < cols; ++i) {
+            if (r == 1)                        /* great ones too */
+                ops_put(&in, r * in.row + i, (float)ops_get(&in, r, i) * 30);
+            double v = ops_get(&in, r, i);
+            want[r * cols + i] = op == KG_UNARY_GELU ? gelu(v) : op == KG_UNARY_SILU ? v / (1 + exp(-v)) : v;
+        }
+    kg_unary(m.x, (kg_unary_args){.out = out, .in = in, .op = op});
+    CHECK(ops_error(&out, want) < ops_bound(out.dtype, 3e-7), "unary form %d: %g", form, ops_error(&out, want));
+    uint64_t h = ops_hash(&out);
+    kg_tensor gate = ops_rows(m.x, types[form % 2], rows, cols, 1, &seed), up = ops_rows(m.x, types[form / 2 % 2], rows, cols, 2, &seed);
+    kg_tensor gated = ops_rows(m.x, types[form / 4 % 2], rows, cols, 3, &seed);
+    kg_gated_gelu(m.x, (kg_gated_gelu_args){.out = gated, .gate = gate, .up = up});
+    for (int64_t i = 0; i < rows * cols; ++i)
+        want[i] = gelu(ops_get(&gate, i / cols, i % cols)) * ops_get(&up, i / cols, i % cols);
+    CHECK(ops_error(&gated, want) < ops_bound(gated.dtype, 3e-7), "gated form %d: %g", form, ops_error(&gated, want));
+    kg_combine_args c = {.n = 1 + form % 6};
+    c.out = ops_rows(m.x, KG_F32, rows, cols, 0, &seed);
+    for (int t = 0; t < c.n; ++t) {
+        c.term[t] = t == 2 ? c.out : ops_rows(m.x, types[(form + t) % 3], rows, cols, 0, &seed);
+        c.coef[t] = 1.5 - t;
+    }
+    for (int64_t i = 0; i < rows * cols; ++i) {
+        want[i] = 0;
+        for (int t = 0; t < c.n; ++t)
+            want[i] += c.coef[t] * ops_get(&c.term[t], 0, i);
+    }
+    kg_combine(m.x, c);
+    CHECK(ops_error(&c.out, want) < 5e-8, "combine form %d: %g", form, ops_error(&c.out, want));
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    h ^= ops_hash(&gated) ^ ops_hash(&c.out) << 1;
+    ops_close(&m);
+    return h;
+}
+
+/* All 65536 values of a 16-bit type to f32 and back; f32 values between neighbours round to the nearest, ties to even. */
+static void casts(kg_dtype type)
+{
+    ops_machine m = ops_open(1, (size_t)8 << 20);
+    kg_tensor half = kg_temp(m.x, type, KG_SHAPE(65536)), wide = kg_temp(m.x, KG_F32, KG_SHAPE(65536)), back = kg_temp(m.x, type, KG_SHAPE(65536));
+    uint64_t seed = 3;
+    int wrong = 0;
+    for (int i = 0; i < 65536; ++i)
+        ((uint16_t *)half.at)[i] = (uint16_t)i;
+    kg_unary(m.x, (kg_unary_args){.out = wide, .in = half});
+    kg_unary(m.x, (kg_unary_args){.out = back, .in = wide});
+    for (int i = 0; i < 65536; ++i) {
+        double v = ops_get(&half, 0, i);
+        float w = ((float *)wide.at)[i];
+        wrong += v == v ? (double)w != v || ((uint16_t *)back.at)[i] != i : w == w || ops_get(&back, 0, i) == ops_get(&back, 0, i);
+    }
+    CHECK(wrong == 0, "%d of 65536 %s values change by a cast and back", wrong, kg_dtype_name(type));
+    for (int i = 0; i < 65536; ++i) {
+        uint32_t u = (uint32_t)test_next(&seed);
+        u = i % 3 ? u : u & 0xfffff000u;       /* ties are among these */
+        memcpy((float *)wide.at + i, &u, 4);
+    }
+    kg_unary(m.x, (kg_unary_args){.out = back, .in = wide});
+    for (int i = 0; i < 65536; ++i) {
+        float f = ((float *)wide.at)[i];
+        if (f == f)
+            wrong += ops_get(&back, 0, i) != (double)ops_round(f, type) && fabsf(f) < 3e38f;
+    }
+    CHECK(wrong == 0, "%d roundings to %s differ", wrong, kg_dtype_name(type));
+    ops_close(&m);
+}
+
+/* ref: wan-spec 3.6: 22 pairs for time, 21 for height and width at head size 128. */
+static uint64_t tables(int threads)
+{
+    ops_machine m = ops_open(threads, (size_t)8 << 20);
+    kg_tensor t = kg_temp(m.x, KG_F32, KG_SHAPE(3 * 4 * 5, 64, 2));
+    kg_rope_table(m.x, (kg_rope_table_args){.out = t, .frames = 3, .height = 4, .width = 5, .theta = 10000});
+    for (int f = 0, i = 0; f < 3; ++f)
+        for (int h = 0; h < 4; ++h)
+            for (int w = 0; w < 5; ++w)
+                for (int j = 0; j < 64; ++j, i += 2) {
+                    double angle = j < 22 ? f * pow(10000, -2.0 * j / 44) : j < 43 ? h * pow(10000, -2.0 * (j - 22) / 42) : w * pow(10000, -2.0 * (j - 43) / 42);
+                    want[i] = cos(angle), want[i + 1] = sin(angle);
+                }
+    t = kg_view(t, KG_SHAPE(60, 128));
+    CHECK(ops_error(&t, want) < 1e-7, "rope table: %g", ops_error(&t, want));
+    uint64_t h = ops_hash(&t);
+    ops_close(&m);
+    return h;
+}
+
+static uint64_t patches(int threads, kg_dtype type)
+{
+    ops_machine m = ops_open(threads, (size_t)8 << 20);
+    enum { C = 3, T = 2, H = 6, W = 10 };
+    uint64_t seed = 5;
+    kg_tensor flat = ops_rows(m.x, KG_F32, C, T * H * W, 0, &seed), latent = kg_view(flat, KG_SHAPE(C, T, H, W));
+    kg_tensor tokens = ops_rows(m.x, type, T * H / 2 * W / 2, 4 * C, 3, &seed);
+    kg_patchify(m.x, (kg_patchify_args){.latent = latent, .tokens = tokens});
+    int wrong = 0;
+    for (int c = 0; c < C; ++c)
+        for (int t = 0; t < T; ++t)
+            for (int h = 0; h < H; ++h)
+                for (int w = 0; w < W; ++w)
+                    wrong += ops_get(&tokens, (t * H / 2 + h / 2) * W / 2 + w / 2, c * 4 + h % 2 * 2 + w % 2) !=
+                             (double)ops_round((float)ops_get(&flat, c, (t * H + h) * W + w), type);
+    CHECK(wrong == 0, "%d features of patches", wrong);
+    uint64_t hash = ops_hash(&tokens);
+    tokens = ops_rows(m.x, type, T * H / 2 * W / 2, 4 * C, 1, &seed);
+    kg_unpatchify(m.x, (kg_patchify_args){.latent = latent, .tokens = tokens});
+    for (int c = 0; c < C; ++c)
+        for (int t = 0; t < T; ++t)
+            for (int h = 0; h < H; ++h)
+                for (int w = 0; w < W; ++w)
+                    wrong += ops_get(&tokens, (t * H / 2 + h / 2) * W / 2 + w / 2, (h % 2 * 2 + w % 2) * C + c) != ops_get(&flat, c, (t * H + h) * W + w);
+    CHECK(wrong == 0, "%d elements of a latent", wrong);
+    hash ^= ops_hash(&flat);
+    ops_close(&m);
+    return hash;
+}
+
+static void all_forms(void)
+{
+    for (int form = 0; form < 32; ++form) {
+        CHECK(residual_norm(1, 37, 100 + form * 7, form, 0) == residual_norm(2, 37, 100 + form * 7, form, 0), "threads");
+        CHECK(rms_norm(1, 29, 3, 8 + form, form) == rms_norm(2, 29, 3, 8 + form, form), "threads");
+        CHECK(elementwise(1, 23, 90 + form * 31, form) == elementwise(2, 23, 90 + form * 31, form), "threads");
+    }
+    residual_norm(2, 300, 1536, 31, 0);
+    residual_norm(2, 5, 1536, 24, 1000);       /* a mean far above the deviation */
+    residual_norm(1, 3, 1, 0, 0);
+    rms_norm(2, 300, 12, 64, 3);
+    casts(KG_BF16);
+    casts(KG_F16);
+}
+
+static void refusals(void)
+{
+    ops_machine m = ops_open(1, 1 << 20);
+    uint64_t seed = 1;
+    kg_tensor a = ops_rows(m.x, KG_F32, 3, 8, 0, &seed), b = ops_rows(m.x, KG_F32, 3, 9, 0, &seed);
+    static const char *const op[] = {"residual_norm", "rms_norm", "rope_table", "unary", "gated_gelu", "combine", "patchify", "unpatchify", "noise"};
+    for (int i = 0; i < 9; ++i) {
+        switch (i) {
+        case 0: kg_residual_norm(m.x, (kg_residual_norm_args){.x = a, .y = b}); break;
+        case 1: kg_rms_norm(m.x, (kg_rms_norm_args){.in = a, .out = a, .weight = kg_at(b, 0)}); break;
+        case 2: kg_rope_table(m.x, (kg_rope_table_args){.out = a, .frames = 1, .height = 1, .width = 3, .theta = 1e4}); break;
+        case 3: kg_unary(m.x, (kg_unary_args){.out = a, .in = b}); break;
+        case 4: kg_gated_gelu(m.x, (kg_gated_gelu_args){.out = a, .gate = a, .up = b}); break;
+        case 5: kg_combine(m.x, (kg_combine_args){.out = a, .term = {a, b}, .coef = {1, 1}, .n = 2}); break;
+        case 6: kg_patchify(m.x, (kg_patchify_args){.latent = a, .tokens = b}); break;
+        case 7: kg_unpatchify(m.x, (kg_patchify_args){.latent = a, .tokens = b}); break;
+        default: kg_noise(m.x, (kg_noise_args){.out = kg_slice_cols(a, 0, 4)}); break;
+        }
+        CHECK(kg_error_last()->status != KG_OK && strstr(kg_error_last()->message, op[i]), "%s: %s", op[i], kg_error_last()->message);
+        kg_error_clear();
+    }
+    ops_close(&m);
+}
+
+int main(void)
+{
+    kg_isa best = kg_cpu_isa();
+    for (int isa = KG_ISA_PORTABLE; isa <= (int)best; ++isa) {
+        kg_cpu_isa_limit((kg_isa)isa);
+        all_forms();
+    }
+    CHECK(tables(1) == tables(2), "threads");
+    CHECK(patches(1, KG_F32) == patches(2, KG_F32), "threads");
+    CHECK(patches(1, KG_BF16) == patches(2, KG_BF16), "threads");
+    refusals();
+    return TEST_END();
+}
