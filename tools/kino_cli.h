@@ -1,0 +1,46 @@
+/* The command line: what its files share. */
+#ifndef KG_TOOLS_KINO_CLI_H
+#define KG_TOOLS_KINO_CLI_H
+
+#include <signal.h>
+
+#include "cache/cache.h"
+#include "core/run.h"
+#include "lua/script.h"
+
+#define KINO_VALUES 256
+#define KINO_VERSION "0.1.0"
+
+typedef struct kino_options {
+    const char *command, *target;          /* run; GRAPH.lua                                             */
+    const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from;
+    int strict, force, json, quiet, help, threads;
+    kg_script_value value[KINO_VALUES];    /* --NAME VALUE, in order; files read, memory kept to the end */
+    int values;
+} kino_options;
+
+extern volatile sig_atomic_t kino_interrupted;
+
+/* Command line, then --params, then the config file, each filling what the one before left open. */
+kg_status kino_options_read(kino_options *o, int argc, char **argv);
+kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */
+void kino_error_print(const kino_options *o);                /* the thread's error, for people or as JSON   */
+char *kino_file_text(const char *path);                      /* malloc; NULL with KG_INPUT                  */
+int kino_value_find(const kino_options *o, const char *name);
+kg_status kino_value_add(kino_options *o, const char *name, const char *text);
+
+kg_status kino_run(kino_options *o);                         /* run, plan, check                            */
+kg_status kino_follow(const kino_options *o, kg_run *r);     /* events until the end                        */
+void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d);
+kg_status kino_from(kino_options *o);                        /* turns --from FILE into script and values    */
+char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d);
+kg_status kino_nodes(const kino_options *o);
+kg_status kino_inspect(const kino_options *o);
+kg_status kino_cache(const kino_options *o);
+kg_status kino_devices(const kino_options *o);
+kg_status kino_version(const kino_options *o);
+kg_device *kino_device(const kino_options *o);               /* NULL with an error                          */
+kg_status kino_precision(const kino_options *o, const kg_device *d, int *out);
+void kino_cache_options(const kino_options *o, kg_cache_options *c);
+
+#endif

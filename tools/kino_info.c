@@ -1,0 +1,313 @@
+/* Commands that only tell: nodes, inspect, cache, devices, version. */
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/param.h"
+#include "kernels/kernel.h"
+#include "nodes/lib/provenance.h"
+#include "nodes/lib/weights.h"
+#include "tools/kino_cli.h"
+
+/* ---- devices ---- */
+kg_device *kino_device(const kino_options *o)
+{
+    const char *d = o->device ? o->device : "auto";
+    if (!strncmp(d, "cuda", 4) && (!d[4] || d[4] == ':')) {
+        kg_fail(KG_FAILED, "--device %s: this build has no CUDA", d);
+        return NULL;
+    }
+    if (strcmp(d, "auto") && strcmp(d, "cpu")) {
+        kg_fail(KG_USAGE, "--device is auto, cpu or cuda[:N], not \"%s\"", d);
+        return NULL;
+    }
+    return kg_cpu_new(o->threads);
+}
+
+kg_status kino_precision(const kino_options *o, const kg_device *d, int *out)
+{
+    static const char *const names[] = {"auto", "f32", "bf16", "f16"};
+    const char *p = o->precision ? o->precision : "auto";
+    for (int i = 0; i < 4; ++i)
+        if (!strcmp(p, names[i])) {
+            *out = i ? i : d->precision;
+            if (*out == KG_PRECISION_F16 && !strcmp(d->class_name, "cpu"))
+                return kg_fail(KG_USAGE, "--precision f16 is for cards; a CPU computes in f32 or bf16");
+            return KG_OK;
+        }
+    return kg_fail(KG_USAGE, "--precision is auto, f32, bf16 or f16, not \"%s\"", p);
+}
+
+kg_status kino_devices(const kino_options *o)
+{
+    kg_device *d = kg_cpu_new(o->threads);
+    if (!d)
+        return kg_error_last()->status;
+    char text[2048];
+    kg_profile_dump(&d->profile, text, sizeof text);
+    if (o->json)
+        printf("[%s]\n", text);
+    else
+        printf("cpu: %s, %d threads, %.1f GiB\n  numerics %s\n  profile %s\n", d->profile.name, d->profile.threads,
+               (double)d->profile.memory / 0x1p30, d->tag, text);
+    kg_device_free(d);
+    return KG_OK;
+}
+
+kg_status kino_version(const kino_options *o)
+{
+    kg_device *d = kg_cpu_new(1);
+    const char *av =
+#ifdef KG_AV
+        "with";
+#else
+        "without";
+#endif
+    if (o->json)
+        printf("{\"version\":\"%s\",\"numerics\":\"%s\"}\n", KINO_VERSION, d ? d->tag : "");
+    else
+        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.save), without CUDA\n", KINO_VERSION, d ? d->tag : "", av);
+    kg_device_free(d);
+    return KG_OK;
+}
+
+/* ---- nodes ---- */
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const kg_node_type *const *)a)->name, (*(const kg_node_type *const *)b)->name);
+}
+
+static cJSON *ports_json(const kg_port *p)
+{
+    cJSON *list = cJSON_CreateArray();
+    for (; p && p->name; ++p) {
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "name", p->name);
+        cJSON_AddStringToObject(o, "kind", p->kind);
+        cJSON_AddBoolToObject(o, "stream", p->flags & KG_STREAM);
+        cJSON_AddBoolToObject(o, "optional", p->flags & KG_OPTIONAL);
+        cJSON_AddStringToObject(o, "doc", p->doc);
+        cJSON_AddItemToArray(list, o);
+    }
+    return list;
+}
+
+static const char *type_name(const kg_param *p)
+{
+    static const char *const names[] = {"int", "real", "bool", "text", "choice", "path", "out", "ints"};
+    return names[p->type];
+}
+
+static cJSON *node_json(const kg_node_type *t)
+{
+    cJSON *o = cJSON_CreateObject(), *params = cJSON_CreateArray();
+    void *defaults = calloc(1, t->params_size + 1);
+    kg_params_default(t, defaults);
+    cJSON_AddStringToObject(o, "name", t->name);
+    cJSON_AddStringToObject(o, "doc", t->doc);
+    cJSON_AddNumberToObject(o, "version", t->version);
+    cJSON_AddItemToObject(o, "inputs", ports_json(t->inputs));
+    cJSON_AddItemToObject(o, "outputs", ports_json(t->outputs));
+    for (const kg_param *p = t->params; p && p->name; ++p) {
+        char text[256];
+        cJSON *q = cJSON_CreateObject();
+        kg_param_text(p, defaults, text, sizeof text);
+        cJSON_AddStringToObject(q, "name", p->name);
+        cJSON_AddStringToObject(q, "type", type_name(p));
+        if (!(p->flags & KG_REQUIRED))
+            cJSON_AddStringToObject(q, "default", text);
+        if (p->type == KG_T_CHOICE)
+            cJSON_AddStringToObject(q, "choices", p->def_text);
+        if (p->type == KG_T_INT || p->type == KG_T_REAL) {
+            cJSON_AddNumberToObject(q, "min", p->min);
+            cJSON_AddNumberToObject(q, "max", p->max);
+        }
+        cJSON_AddStringToObject(q, "doc", p->doc);
+        cJSON_AddItemToArray(params, q);
+    }
+    cJSON_AddItemToObject(o, "params", params);
+    kg_params_drop(t, defaults);
+    free(defaults);
+    return o;
+}
+
+static void node_text(const kg_node_type *t)
+{
+    printf("%s: %s\n", t->name, t->doc);
+    for (int out = 0; out < 2; ++out)
+        for (const kg_port *p = out ? t->outputs : t->inputs; p && p->name; ++p)
+            printf("  %-6s %-14s %s%s%s  %s\n", out ? "output" : "input", p->name, p->kind, p->flags & KG_STREAM ? " stream" : "",
+                   p->flags & KG_OPTIONAL ? " optional" : "", p->doc);
+    void *defaults = calloc(1, t->params_size + 1);
+    kg_params_default(t, defaults);
+    for (const kg_param *p = t->params; p && p->name; ++p) {
+        char text[256];
+        kg_param_text(p, defaults, text, sizeof text);
+        printf("  param  %-14s %s%s%s%s  %s\n", p->name, type_name(p), p->flags & KG_REQUIRED ? " required" : " = ", p->flags & KG_REQUIRED ? "" : text,
+               p->type == KG_T_CHOICE ? " of " : "", p->type == KG_T_CHOICE ? p->def_text : p->doc);
+    }
+    kg_params_drop(t, defaults);
+    free(defaults);
+}
+
+kg_status kino_nodes(const kino_options *o)
+{
+    const kg_node_type *const *all;
+    int n = kg_node_types(&all);
+    const kg_node_type **sorted = malloc(((size_t)n + 1) * sizeof *sorted);
+    const char **names = malloc(((size_t)n + 1) * sizeof *names);
+    kg_status s = sorted && names ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    if (s == KG_OK) {
+        memcpy(sorted, all, (size_t)n * sizeof *sorted);
+        qsort(sorted, (size_t)n, sizeof *sorted, by_name);
+    }
+    cJSON *list = cJSON_CreateArray();
+    int shown = 0;
+    for (int i = 0; i < n && s == KG_OK; ++i) {
+        names[i] = sorted[i]->name;
+        if (o->target && strcmp(o->target, names[i]))
+            continue;
+        ++shown;
+        if (o->json)
+            cJSON_AddItemToArray(list, node_json(sorted[i]));
+        else if (o->target)
+            node_text(sorted[i]);
+        else
+            printf("%-16s %s\n", names[i], sorted[i]->doc);
+    }
+    if (s == KG_OK && o->target && !shown) {
+        int near = kg_near(o->target, names, n);
+        s = kg_fail(KG_USAGE, "there is no node \"%s\"", o->target);
+        if (near >= 0)
+            kg_hint("did you mean %s?", names[near]);
+    } else if (o->json) {
+        char *text = cJSON_PrintUnformatted(list);
+        puts(text ? text : "[]");
+        free(text);
+    }
+    cJSON_Delete(list);
+    free(sorted);
+    free(names);
+    return s;
+}
+
+/* ---- inspect ---- */
+static void tensors(const kg_checkpoint *ck, int json)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < kg_checkpoint_count(ck); ++i) {
+        const kg_weight *w = kg_checkpoint_at(ck, i);
+        char shape[128] = "";
+        size_t used = 0;
+        for (int k = 0; k < w->rank; ++k)
+            used += (size_t)snprintf(shape + used, sizeof shape - used, k ? ",%" PRId64 : "%" PRId64, w->shape[k]);
+        bytes += kg_weight_bytes(w);
+        printf(json ? "%s{\"name\":\"%s\",\"dtype\":\"%s\",\"shape\":[%s]}" : "%s%-56s %-5s [%s]\n", json ? i ? "," : "[" : "", w->name, kg_dtype_name(w->dtype), shape);
+    }
+    if (json)
+        puts("]");
+    else
+        printf("%d tensors, %.1f MiB\n", kg_checkpoint_count(ck), (double)bytes / 1048576.0);
+}
+
+kg_status kino_inspect(const kino_options *o)
+{
+    if (!o->target)
+        return kg_fail(KG_USAGE, "kino inspect wants a file");
+    kg_files *files = kg_files_new();
+    kg_status s = kg_files_grant(files, o->target);
+    size_t n = strlen(o->target);
+    int media = n > 4 && (!strcmp(o->target + n - 4, ".png") || !strcmp(o->target + n - 4, ".mp4"));
+    if (s == KG_OK && media) {
+        kg_file *f = kg_open(files, o->target);
+        char *text = f ? kg_provenance_read(f) : NULL;
+        if (text)
+            puts(text);
+        free(text);
+        kg_file_unref(f);
+    } else if (s == KG_OK) {
+        kg_checkpoint *ck = kg_checkpoint_open(files, o->target);
+        if (ck)
+            tensors(ck, o->json);
+        kg_checkpoint_free(ck);
+    }
+    kg_files_free(files);
+    return kg_error_last()->status;
+}
+
+/* ---- cache ---- */
+void kino_cache_options(const kino_options *o, kg_cache_options *c)
+{
+    c->path = o->cache;
+    c->cache_home = getenv("XDG_CACHE_HOME");
+    c->home = getenv("HOME");
+}
+
+static int list_item(void *arg, const kg_cache_item *i)
+{
+    char hex[65];
+    kg_key_hex(&i->row.key, hex);
+    if (*(int *)arg)
+        printf("{\"key\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu,\"seconds\":%.3f,\"hits\":%" PRId64 ",\"step\":%" PRId64 "}\n", hex, i->row.kind,
+               i->row.bytes, i->row.seconds, i->hits, i->row.step);
+    else
+        printf("%.16s  %-18s %10.1f KiB  %8.1f s  %4" PRId64 " hits\n", hex, i->row.kind, (double)i->row.bytes / 1024, i->row.seconds, i->hits);
+    return 0;
+}
+
+static void finding(void *arg, const char *line)
+{
+    (void)arg;
+    puts(line);
+}
+
+static kg_status cache_command(const kino_options *o, kg_cache *c)
+{
+    int json = o->json;
+    if (!strcmp(o->target, "ls"))
+        return kg_cache_ls(c, list_item, &json) < 0 ? kg_error_last()->status : KG_OK;
+    if (!strcmp(o->target, "stat")) {
+        kg_cache_totals t;
+        kg_status s = kg_cache_stat(c, &t);
+        if (s == KG_OK)
+            printf(json ? "{\"path\":\"%s\",\"results\":%" PRId64 ",\"checkpoints\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"saved\":%.1f}\n"
+                        : "%s: %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes, %.1f s saved\n",
+                   t.path, t.results, t.checkpoints, t.result_bytes + t.checkpoint_bytes, t.saved);
+        return s;
+    }
+    if (!strcmp(o->target, "gc")) {
+        kg_cache_gc_result r;
+        kg_status s = kg_cache_gc(c, UINT64_MAX, &r);
+        if (s == KG_OK)
+            printf("dropped %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes\n", r.results, r.checkpoints, r.bytes);
+        return s;
+    }
+    kg_cache_verify_result r = {0};
+    kg_status s = kg_cache_verify(c, finding, NULL, &r);
+    printf("%" PRId64 " rows, %" PRIu64 " bytes: %" PRId64 " bad, %" PRId64 " problems\n", r.rows, r.bytes, r.bad, r.problems);
+    return s;
+}
+
+kg_status kino_cache(const kino_options *o)
+{
+    static const char *const words[] = {"ls", "stat", "gc", "verify"};
+    int known = 0;
+    for (int i = 0; i < 4 && o->target; ++i)
+        known |= !strcmp(o->target, words[i]);
+    if (!known)
+        return kg_fail(KG_USAGE, "kino cache ls|stat|gc|verify");
+    kg_cache_options c = {.existing = 1};
+    kino_cache_options(o, &c);
+    kg_cache *cache = kg_cache_open(&c);
+    if (!cache) {
+        if (kg_error_last()->status == KG_OK)
+            printf("there is no cache yet\n");
+        return kg_error_last()->status;
+    }
+    kg_status s = cache_command(o, cache);
+    kg_cache_close(cache);
+    return s;
+}

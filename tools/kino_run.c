@@ -1,0 +1,193 @@
+/* run, plan and check: script to graph to plan to run. The script's process is forked before any device or thread is there. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernel.h"
+#include "tools/kino_cli.h"
+
+typedef struct session {
+    kg_files *files;
+    kg_script *script;
+    const kg_script_doc *doc;
+    kg_device *device;
+    kg_cache *cache;
+    kg_identity_memo memo;
+    kg_graph *graph;
+    char *provenance;
+} session;
+
+static kg_status roots(kg_files *f, const char *list, int type)
+{
+    char *copy = strdup(list ? list : ""), *rest = copy;
+    kg_status s = KG_OK;
+    for (char *folder; s == KG_OK && (folder = strsep(&rest, ":"));)
+        if (*folder)
+            s = kg_files_root(f, folder, type);
+    free(copy);
+    return s;
+}
+
+static void help_param(const kg_script_param *p)
+{
+    char range[96] = "";
+    if (isfinite(p->min) && isfinite(p->max))
+        snprintf(range, sizeof range, " [%.15g..%.15g]", p->min, p->max);
+    printf("  --%-14s %-8s %s", p->name, kg_script_type_name(p->type), p->doc);
+    for (int i = 0; i < p->choice_count; ++i)
+        printf("%s%s", i ? "|" : " (", p->choices[i]);
+    printf("%s%s", p->choice_count ? ")" : "", range);
+    if (p->required)
+        printf(" (required)\n");
+    else if (p->def && *p->def && strlen(p->def) < 64)
+        printf(" (default %s)\n", p->def);
+    else
+        printf("\n");
+}
+
+static void help(const kino_options *o, const kg_script_doc *d)
+{
+    printf("%s\n%s%s", o->target, d->doc ? d->doc : "", d->doc && *d->doc ? "\n" : "");
+    for (int i = 0; i < d->n; ++i)
+        help_param(&d->params[i]);
+}
+
+static kg_status known_values(const kino_options *o, const kg_script_doc *d)
+{
+    const char *names[KINO_VALUES];
+    int n = 0;
+    for (int i = 0; i < d->n && n < KINO_VALUES; ++i)
+        names[n++] = d->params[i].name;
+    for (int i = 0; i < o->values; ++i) {
+        int found = 0;
+        for (int k = 0; k < n; ++k)
+            found |= !strcmp(names[k], o->value[i].name);
+        if (found)
+            continue;
+        int near = kg_near(o->value[i].name, names, n);
+        kg_fail(KG_USAGE, "%s has no param --%s", o->target, o->value[i].name);
+        if (near >= 0)
+            kg_hint("did you mean --%s?", names[near]);
+        else
+            kg_hint("kino run %s --help lists them", o->target);
+        return KG_USAGE;
+    }
+    return KG_OK;
+}
+
+static kg_status open_script(kino_options *o, session *s)
+{
+    s->files = kg_files_new();
+    static const char *const templates[] = {"graphs"};
+    s->script = kg_script_open(o->target, &(kg_script_options){.files = s->files, .templates = templates, .template_count = 1, .cancel = &kino_interrupted});
+    if (!s->script || !(s->doc = kg_script_describe(s->script)))
+        return kg_error_last()->status;
+    if (o->help)
+        return KG_OK;
+    kg_status st = roots(s->files, o->models, KG_ROOT_MODELS);
+    if (st == KG_OK)
+        st = roots(s->files, o->allow, KG_ROOT_PLAIN);
+    if (st == KG_OK)
+        st = kg_files_root(s->files, ".", KG_ROOT_PLAIN);
+    return st == KG_OK ? known_values(o, s->doc) : st;
+}
+
+static kg_status build(kino_options *o, session *s)
+{
+    int precision = 0;
+    if (!(s->device = kino_device(o)))
+        return kg_error_last()->status;
+    kg_status st = kino_precision(o, s->device, &precision);
+    if (st != KG_OK)
+        return st;
+    if (!o->cache || strcmp(o->cache, "none")) {
+        kg_cache_options c = {0};
+        kino_cache_options(o, &c);
+        s->cache = kg_cache_open(&c);
+        kg_error_clear();              /* a run goes on without; the log has said why */
+    }
+    if (s->cache) {
+        s->memo = kg_cache_memo(s->cache);
+        kg_files_memo(s->files, &s->memo);
+    }
+    s->graph = kg_graph_new(&(kg_graph_options){.files = s->files, .precision = precision});
+    st = s->graph ? kg_script_build(s->script, o->value, o->values, s->graph) : KG_FAILED;
+    return st;
+}
+
+static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
+{
+    kg_plan_options p = {.device = s->device, .cache = s->cache, .strict = o->strict, .force = o->force, .dry = !strcmp(o->command, "plan")};
+    if (o->ram && kino_size(o->ram, s->device->profile.discrete ? &p.host_budget : &p.budget) != KG_OK)
+        return KG_USAGE;
+    if (o->vram && s->device->profile.discrete && kino_size(o->vram, &p.budget) != KG_OK)
+        return KG_USAGE;
+    s->provenance = kino_provenance(o, s->doc, s->graph, s->device);
+    p.provenance = s->provenance;
+    *out = kg_plan_new(s->graph, &p);
+    return *out ? KG_OK : kg_error_last()->status;
+}
+
+static kg_status execute(kino_options *o, session *s)
+{
+    kg_plan *p = NULL;
+    kg_status st = make_plan(o, s, &p);
+    if (st != KG_OK)
+        return st;
+    if (!strcmp(o->command, "plan")) {
+        char *text = o->json ? kg_plan_json(p) : kg_plan_text(p);
+        if (text)
+            fputs(text, stdout);
+        if (o->json)
+            putchar('\n');
+        free(text);
+    } else {
+        kino_plan_event(o, p, s->device);
+        kg_run *r = kg_run_start(p);
+        st = r ? kino_follow(o, r) : kg_error_last()->status;
+        kg_run_free(r);
+    }
+    kg_plan_free(p);
+    return st;
+}
+
+static kg_status choices(const kino_options *o)
+{
+    static const char *const policies[] = {"never", "fit", "speed"};
+    for (int i = 0; o->requantize && i < 3; ++i)
+        if (!strcmp(o->requantize, policies[i]))
+            return i ? kg_fail(KG_USAGE, "--requantize %s is not there yet", o->requantize) : KG_OK;
+    return o->requantize ? kg_fail(KG_USAGE, "--requantize is never, fit or speed, not \"%s\"", o->requantize) : KG_OK;
+}
+
+kg_status kino_run(kino_options *o)
+{
+    kg_status st = choices(o);
+    if (st == KG_OK && o->from) {
+        int again = kino_value_find(o, "out") >= 0;
+        st = kino_from(o);
+        if (st != KG_OK || !again)
+            return st;
+    }
+    if (st == KG_OK && !o->target)
+        st = kg_fail(KG_USAGE, "kino %s wants a graph script", o->command);
+    session s = {0};
+    if (st == KG_OK)
+        st = open_script(o, &s);
+    if (st == KG_OK && o->help)
+        help(o, s.doc);
+    else {
+        if (st == KG_OK)
+            st = build(o, &s);
+        if (st == KG_OK && strcmp(o->command, "check"))
+            st = execute(o, &s);
+    }
+    kg_script_close(s.script);
+    kg_graph_free(s.graph);
+    kg_cache_close(s.cache);
+    kg_device_free(s.device);
+    kg_files_free(s.files);
+    free(s.provenance);
+    return st;
+}
