@@ -7,6 +7,10 @@
 
 #include "core/types.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct kg_error {
     kg_status status;
     char path[256];        /* "wan.sample 'main' > step 3 > block 17"; empty when no node is concerned */
@@ -34,5 +38,9 @@ void kg_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Index of the entry of names[n] nearest to name by edit distance, or -1 when none is near. */
 int kg_near(const char *name, const char *const *names, int n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
