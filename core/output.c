@@ -29,6 +29,9 @@ kg_status kg_files_may_write(kg_files *f, const char *path)
     char plain[PATH_MAX];
     if (!path || !kg_path_plain(path, plain))
         return kg_fail(KG_USAGE, "'%s' is no usable path for an output", path ? path : "");
+    const char *slash = strrchr(path, '/');
+    if (!kg_path_is_name(slash ? slash + 1 : path))
+        return kg_fail(KG_USAGE, "'%s' names no file to write", path);
     if (kg_path_listed(&f->outs, plain) || new_here(path, plain))
         return KG_OK;
     kg_status status = kg_fail(KG_USAGE, "a script may not write '%s'", path);

@@ -237,7 +237,8 @@ static void may_write(void)
     CHECK(!kg_files_may_write(f, "new.mp4"));
     CHECK(!kg_files_may_write(f, "./new.mp4"));
     put("old.mp4", "old");
-    static const char *const bad[] = {"old.mp4", ".hidden", "../new.mp4", "sub/new.mp4", "/tmp/kg_never.mp4", "", "..", "x/../new.mp4"};
+    static const char *const bad[] = {"old.mp4", ".hidden", "../new.mp4", "sub/new.mp4", "/tmp/kg_never.mp4", "", "..", "x/../new.mp4",
+                                      "new.mp4/", "new.mp4/.", "."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; ++i) {
         kg_error_clear();
         CHECK(kg_files_may_write(f, bad[i]) == KG_USAGE, "%s", bad[i]);

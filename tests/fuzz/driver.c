@@ -17,13 +17,14 @@
 enum { MAX = 1 << 16, SEEDS = 64 };
 static struct { uint8_t bytes[MAX]; size_t size; } seeds[SEEDS], input;
 static int n_seeds;
+static char crash[4096 + 32];      /* where a crash is kept: the folder of the start, whatever the target does */
 static uint64_t state = 1;
 
 #pragma weak kg_fuzz_seed
 
 static void keep(int signal_number)
 {
-    int fd = open("fuzz-crash.bin", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    int fd = open(crash, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (fd < 0 || write(fd, input.bytes, input.size) < 0)
         _exit(2);
     signal(signal_number, SIG_DFL);
@@ -129,6 +130,9 @@ int main(int argc, char **argv)
 {
     char *end = NULL;
     double limit = argc > 1 ? strtod(argv[1], &end) : 1;
+    if (!getcwd(crash, 4096))
+        return 2;
+    strcat(crash, "/fuzz-crash.bin");
     signal(SIGABRT, keep);
     signal(SIGSEGV, keep);
     if (end && *end) {
