@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Makes all goldens again: python3 tools/golden/make.py [dit] [text] [vae] [sampler] [noise]     (default: all)
+"""Makes all goldens again: python3 tools/golden/make.py [dit] [text] [vae] [sampler] [noise] [tokenizer]     (default: all)
 
-Needs torch, diffusers, transformers, sentencepiece, safetensors, numpy; each file's metadata names the versions used.
+Needs torch, diffusers, transformers, sentencepiece, ftfy, safetensors, numpy; each file's metadata names the versions used.
 One thread, half a minute.
 """
 import importlib
 import sys
 
-PARTS = ["dit", "text", "vae", "sampler", "noise"]
+PARTS = ["dit", "text", "vae", "sampler", "noise", "tokenizer"]
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:

@@ -76,9 +76,12 @@ def attempt(tree, trap, ours):
     """One row of the table, or the reason why there is none."""
     path = tree.source / trap.file
     text = path.read_text()
-    if text.count(trap.old) != 1:
-        return None, f"its text occurs {text.count(trap.old)} times in {trap.file}"
-    path.write_text(text.replace(trap.old, trap.new))
+    broken = text
+    for old, new in trap.edits:
+        if text.count(old) != 1:
+            return None, f"its text occurs {text.count(old)} times in {trap.file}"
+        broken = broken.replace(old, new)
+    path.write_text(broken)
     try:
         figures, said = tree.run(trap.test)
     finally:
