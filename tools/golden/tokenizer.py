@@ -35,7 +35,7 @@ PROMPTS = [
     "&hellip; &mdash; &rarr; &NotEqualTilde; &fjlig; &CounterClockwiseContourIntegral;", "zero\x00width" .replace("\x00", "\u200b") + "\u200dx\ufeffy",
     "red \x1b[31;1mtext\x1b[0m \x1b[x \x1b", "bell\x07 back\x08 del\x7f vt\x0b ff\x0c x\x1cy", "line\r\none\rtwo\u2028three\u2029four\u0085five",
     "\x80 \x91quoted\x92 \x85 \x81", "a\ufff9b\ufffac\ufffbd\ufffce\u206af", "10³ µ Å Å ﷺ ½", "\u1100\u1161\u11a8 \uac00\u11a8",
-    "q\u0307\u0323 \u0344", "one <extra_id_0> two </s> three <unk><pad>x", "<extra_id_299><extra_id_300><extra_id_07>", "▁ already ▁▁ marked",
+    "q\u0307\u0323 \u0344", "one <extra_id_0> two </s> three <unk><pad>x", "<extra_id_299><extra_id_300><extra_id_07>",
     "x" * 600, " ".join(WORDS[i * 7 % len(WORDS)] for i in range(600)), "unseen ზღაპარი ☃☃☃ text ☃",
     "&" * 40, "&" + "a" * 40 + ";", "&amp" * 5, "a & b && c; d&e;", "tab\there", "\u3000ideographic\u3000space\u3000", "…dots… – — ―",
     "\u00a0nbsp\u2003em\u202fnarrow\u205f", "x\u0300\u0301\u0302", "🇩🇪🇫🇷 ❤️ ☺︎", "C:\\path \\n \\u0041", "(a cat:1.2), [dog]",
