@@ -8,10 +8,12 @@
 #include <string.h>
 
 static _Thread_local kg_error current;
+static _Thread_local int ignored;      /* the last kg_fail came too late: a hint after it is dropped too */
 
 kg_status kg_fail_at(const char *file, int line, kg_status status, const char *format, ...)
 {
-    if (current.status != KG_OK)
+    ignored = current.status != KG_OK;
+    if (ignored)
         return current.status;
     current = (kg_error){.status = status, .file = file, .line = line};
     va_list args;
@@ -23,6 +25,8 @@ kg_status kg_fail_at(const char *file, int line, kg_status status, const char *f
 
 void kg_hint(const char *format, ...)
 {
+    if (ignored)
+        return;
     size_t n = strlen(current.hint);
     va_list args;
     va_start(args, format);
@@ -46,7 +50,11 @@ void kg_error_take(kg_error *out)
 
 void kg_error_set(const kg_error *error) { current = *error; }
 
-void kg_error_clear(void) { memset(&current, 0, sizeof current); }
+void kg_error_clear(void)
+{
+    memset(&current, 0, sizeof current);
+    ignored = 0;
+}
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static kg_log_fn *log_fn;
@@ -101,6 +109,8 @@ static int distance(const char *a, const char *b)
 int kg_near(const char *name, const char *const *names, int n)
 {
     int best = -1, least = (int)strlen(name) / 3 + 2;
+    if (least > 23)
+        return -1;
     for (int i = 0; i < n; ++i) {
         int d = distance(name, names[i]);
         if (d < least) {

@@ -30,14 +30,25 @@ static void error_json(const kg_error *e)
     print_json(o);
 }
 
+/* Errors quote scripts and files: nothing in them may steer a terminal. */
+static void print_plain(const char *s)
+{
+    for (; *s; ++s)
+        fputc((unsigned char)*s < 32 || *s == 127 ? '?' : *s, stderr);
+}
+
 void kino_error_print(const kino_options *o)
 {
     const kg_error *e = kg_error_last();
     if (o->json)
         error_json(e);
-    fprintf(stderr, "kino: %s%s%s\n", e->path, e->path[0] ? ": " : "", e->message);
-    if (e->hint[0])
-        fprintf(stderr, "      %s\n", e->hint);
+    fputs("kino: ", stderr);
+    print_plain(e->path);
+    fputs(e->path[0] ? ": " : "", stderr);
+    print_plain(e->message);
+    fputs(e->hint[0] ? "\n      " : "", stderr);
+    print_plain(e->hint);
+    fputc('\n', stderr);
 }
 
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d)
