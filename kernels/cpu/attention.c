@@ -137,14 +137,14 @@ void kg_cpu_attention(kg_exec *x, const kg_attention_args *a)
 KG_INLINE vf score(const softmax_tile *t, int64_t i, int64_t k)
 {
     int64_t n = t->cols - k;
-    vf s = v_load(t->scores, KG_F32, i * t->cols + k, n) * t->scale;
-    if (t->bias)
-        s += v_load(t->bias, KG_F32, k - i, n);
+    vf s = v_load(t->scores, KG_F32, i * t->cols + k, n);
+    s = t->bias ? v_fma(s, v_splat(t->scale), v_load(t->bias, KG_F32, k - i, n)) : s * t->scale;
     return v_first(s, n, v_splat(-FLT_MAX));
 }
 
-static void softmax_rows(const softmax_tile *t)
+static void softmax_rows(const softmax_tile *tile)
 {
+    const softmax_tile own = *tile, *t = &own; /* no store can change it */
     for (int64_t i = 0; i < t->rows; ++i) {
         vf top = v_splat(t->most[i]);
         for (int64_t k = 0; k < t->cols; k += LANES)
@@ -168,7 +168,8 @@ static void merge_rows(float *sum, const float *add, const float *keep, int64_t 
     for (int64_t i = 0; i < rows; ++i)
         for (int64_t k = 0; k < cols; k += LANES) {
             int64_t at = i * cols + k;
-            v_store(sum, KG_F32, at, cols - k, v_load(sum, KG_F32, at, cols - k) * keep[i] + v_load(add, KG_F32, at, cols - k));
+            vf before = v_load(sum, KG_F32, at, cols - k), more = v_load(add, KG_F32, at, cols - k);
+            v_store(sum, KG_F32, at, cols - k, v_fma(before, v_splat(keep[i]), more));
         }
 }
 

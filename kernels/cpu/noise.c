@@ -121,18 +121,11 @@ void kg_cpu_noise(kg_exec *x, const kg_noise_args *a)
 #define cephes_sincos KG_FN(cephes_sincos)
 #define normal_blocks KG_FN(normal_blocks)
 
-/* a * b + c, rounded once. */
+/* a * b + c, rounded once on every machine. */
 KG_INLINE vf fused(vf a, vf b, vf c)
 {
-#if defined(__AVX512F__)
-    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__FMA__)
-    __m256 x[2], y[2], z[2];
-    memcpy(x, &a, sizeof x), memcpy(y, &b, sizeof y), memcpy(z, &c, sizeof z);
-    for (int i = 0; i < 2; ++i)
-        x[i] = _mm256_fmadd_ps(x[i], y[i], z[i]);
-    memcpy(&a, x, sizeof x);
-    return a;
+#if defined(__FMA__)
+    return v_fma(a, b, c);
 #else
     for (int i = 0; i < LANES; ++i)
         a[i] = __builtin_fmaf(a[i], b[i], c[i]);

@@ -135,10 +135,9 @@ void kg_cpu_combine(kg_exec *x, const kg_combine_args *a)
 KG_INLINE void add_residual(const kg_residual_norm_args *a, float *x, int64_t row, int64_t dim)
 {
     for (int64_t i = 0; i < dim; i += LANES) {
-        vf y = v_load(a->y.at, a->y.dtype, row * a->y.row + i, dim - i);
-        if (a->gate.rank)
-            y *= v_load(a->gate.at, a->gate.dtype, i, dim - i);
-        v_store(x, KG_F32, i, dim - i, v_load(x, KG_F32, i, dim - i) + y);
+        vf y = v_load(a->y.at, a->y.dtype, row * a->y.row + i, dim - i), sum = v_load(x, KG_F32, i, dim - i);
+        sum = a->gate.rank ? v_fma(y, v_load(a->gate.at, a->gate.dtype, i, dim - i), sum) : sum + y;
+        v_store(x, KG_F32, i, dim - i, sum);
     }
 }
 
@@ -185,7 +184,7 @@ KG_INLINE vf rotate(vf v, vf table)
     const vi even = {0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14}, odd = even + 1;
     const vi swap = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
     const vf sign = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
-    return v * __builtin_shuffle(table, even) + __builtin_shuffle(v, swap) * (__builtin_shuffle(table, odd) * sign);
+    return v_fma(v, __builtin_shuffle(table, even), __builtin_shuffle(v, swap) * (__builtin_shuffle(table, odd) * sign));
 }
 
 static void rms_norm_row(const kg_rms_norm_args *a, int64_t row)

@@ -1,8 +1,8 @@
 /* Sixteen floats at a time: one source, compiled for each instruction set (kernels/cpu/each_isa.h includes this file for each).
  *
  * GCC's vector types do the arithmetic (one AVX-512 register, two AVX ones or four SSE ones), so the portable form is the same
- * code. Products and sums may be fused where the instruction set can: bits differ between instruction sets, never between
- * threads. Every name here and in a body is spelled through KG_FN, which adds the instruction set's name. */
+ * code. Products and sums are fused by v_fma alone, where the instruction set can (the build says -ffp-contract=off): bits differ
+ * between instruction sets, never between compilers or threads. Every name here and in a body is spelled through KG_FN, which adds the instruction set's name. */
 #ifndef KG_KERNELS_CPU_SIMD_H
 #define KG_KERNELS_CPU_SIMD_H
 
@@ -23,9 +23,13 @@ typedef int32_t vi __attribute__((vector_size(64)));
 typedef uint32_t vu __attribute__((vector_size(64)));
 typedef uint16_t vh __attribute__((vector_size(32)));
 typedef double vd __attribute__((vector_size(128)));
+typedef double vd_half __attribute__((vector_size(64)));
+typedef int64_t vl __attribute__((vector_size(64)));
 typedef float vf_mem __attribute__((vector_size(64), aligned(1), may_alias));
 typedef uint16_t vh_mem __attribute__((vector_size(32), aligned(1), may_alias));
 
+#define v_splat KG_FN(v_splat)
+#define v_fma KG_FN(v_fma)
 #define v_min KG_FN(v_min)
 #define v_max KG_FN(v_max)
 #define v_half_to_float KG_FN(v_half_to_float)
@@ -44,9 +48,27 @@ typedef uint16_t vh_mem __attribute__((vector_size(32), aligned(1), may_alias));
 #define v_gelu KG_FN(v_gelu)
 
 #define KG_INLINE static inline __attribute__((always_inline, unused))
-#define v_splat(a) ((vf){0} + (float)(a))
 
 #endif
+
+KG_INLINE vf v_splat(float a) { return (vf){a, a, a, a, a, a, a, a, a, a, a, a, a, a, a, a}; }
+
+/* a * b + c, rounded once where there is an instruction for it. */
+KG_INLINE vf v_fma(vf a, vf b, vf c)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+    __m256 x[2], y[2], z[2];
+    memcpy(x, &a, sizeof x), memcpy(y, &b, sizeof y), memcpy(z, &c, sizeof z);
+    for (int i = 0; i < 2; ++i)
+        x[i] = _mm256_fmadd_ps(x[i], y[i], z[i]);
+    memcpy(&a, x, sizeof x);
+    return a;
+#else
+    return a * b + c;
+#endif
+}
 
 /* min and max return x, a NaN too, unless x is beyond the bound. */
 KG_INLINE vf v_min(vf bound, vf x)
@@ -128,10 +150,18 @@ KG_INLINE vf v_load(const void *p, kg_dtype t, int64_t i, int64_t n)
 {
     if (n >= LANES)
         return v_load_full(p, t, i);
+#if defined(__AVX512F__)
+    unsigned lanes = (1u << n) - 1;
+    if (t == KG_F32)
+        return (vf)_mm512_maskz_loadu_ps((__mmask16)lanes, (const float *)p + i);
+    vh part = (vh)_mm256_maskz_loadu_epi16((__mmask16)lanes, (const uint16_t *)p + i);
+    return v_load_full(&part, t, 0);
+#else
     size_t size = t == KG_F32 ? 4 : 2;
     float part[LANES] = {0};
     memcpy(part, (const char *)p + (size_t)i * size, (size_t)n * size);
     return v_load_full(part, t, 0);
+#endif
 }
 
 KG_INLINE void v_store(void *p, kg_dtype t, int64_t i, int64_t n, vf v)
@@ -140,10 +170,18 @@ KG_INLINE void v_store(void *p, kg_dtype t, int64_t i, int64_t n, vf v)
         v_store_full(p, t, i, v);
         return;
     }
+#if defined(__AVX512F__)
+    unsigned lanes = (1u << n) - 1;
+    if (t == KG_F32)
+        _mm512_mask_storeu_ps((float *)p + i, (__mmask16)lanes, (__m512)v);
+    else
+        _mm256_mask_storeu_epi16((uint16_t *)p + i, (__mmask16)lanes, (__m256i)(t == KG_BF16 ? v_float_to_bf16(v) : v_float_to_half(v)));
+#else
     size_t size = t == KG_F32 ? 4 : 2;
     float part[LANES];
     v_store_full(part, t, 0, v);
     memcpy((char *)p + (size_t)i * size, part, (size_t)n * size);
+#endif
 }
 
 /* The first n lanes of v, the others as in rest. */
@@ -155,35 +193,39 @@ KG_INLINE vf v_first(vf v, int64_t n, vf rest)
     return (vf)((first & (vi)v) | (~first & (vi)rest));
 }
 
+#define V_ROTATE(v, by) \
+    __builtin_shuffle(v, (vi){(by) & 15, (by + 1) & 15, (by + 2) & 15, (by + 3) & 15, (by + 4) & 15, (by + 5) & 15, (by + 6) & 15, \
+                              (by + 7) & 15, (by + 8) & 15, (by + 9) & 15, (by + 10) & 15, (by + 11) & 15, (by + 12) & 15, \
+                              (by + 13) & 15, (by + 14) & 15, (by + 15) & 15})
+
 /* The order of these sums is fixed: halves are added until one is left. */
 KG_INLINE float v_sum(vf v)
 {
-    float a[LANES];
-    memcpy(a, &v, sizeof a);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i)
-            a[i] += a[i + half];
-    return a[0];
+    v += V_ROTATE(v, 8);
+    v += V_ROTATE(v, 4);
+    v += V_ROTATE(v, 2);
+    v += V_ROTATE(v, 1);
+    return v[0];
 }
 
 KG_INLINE double v_sum_double(vd v)
 {
-    double a[LANES];
-    memcpy(a, &v, sizeof a);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i)
-            a[i] += a[i + half];
-    return a[0];
+    vd_half half[2];
+    memcpy(half, &v, sizeof half);
+    vd_half s = half[0] + half[1];
+    s += __builtin_shuffle(s, (vl){4, 5, 6, 7, 0, 1, 2, 3});
+    s += __builtin_shuffle(s, (vl){2, 3, 4, 5, 6, 7, 0, 1});
+    s += __builtin_shuffle(s, (vl){1, 2, 3, 4, 5, 6, 7, 0});
+    return s[0];
 }
 
 KG_INLINE float v_most(vf v)
 {
-    float a[LANES];
-    memcpy(a, &v, sizeof a);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i)
-            a[i] = a[i] < a[i + half] ? a[i + half] : a[i];
-    return a[0];
+    v = v_max(v, V_ROTATE(v, 8));
+    v = v_max(v, V_ROTATE(v, 4));
+    v = v_max(v, V_ROTATE(v, 2));
+    v = v_max(v, V_ROTATE(v, 1));
+    return v[0];
 }
 
 /* e^x within 2 units in the last place: x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial in r (fitted for least relative error,
@@ -191,16 +233,15 @@ KG_INLINE float v_most(vf v)
 KG_INLINE vf v_exp(vf x)
 {
     x = v_min(v_splat(88.3f), v_max(v_splat(-87.3f), x));
-    vf shifted = x * 1.44269504f + 12582912.0f;            /* n in the low bits: 1.5 * 2^23 has no room for a fraction */
+    vf shifted = v_fma(x, v_splat(1.44269504f), v_splat(12582912.0f));     /* n in the low bits: 1.5 * 2^23 holds no fraction */
     vf n = shifted - 12582912.0f;
-    vf r = x - n * 0.693359375f;
-    r = r + n * 2.12194440e-4f;
+    vf r = v_fma(n, v_splat(2.12194440e-4f), v_fma(n, v_splat(-0.693359375f), x));
     vf p = v_splat(0x1.6a23ccp-10f);
-    p = p * r + 0x1.123a20p-7f;
-    p = p * r + 0x1.5558f2p-5f;
-    p = p * r + 0x1.555492p-3f;
-    p = p * r + 0x1.fffffcp-2f;
-    p = p * (r * r) + r + 1.0f;
+    p = v_fma(p, r, v_splat(0x1.123a20p-7f));
+    p = v_fma(p, r, v_splat(0x1.5558f2p-5f));
+    p = v_fma(p, r, v_splat(0x1.555492p-3f));
+    p = v_fma(p, r, v_splat(0x1.fffffcp-2f));
+    p = v_fma(p, r * r, r) + 1.0f;
     return (vf)((vu)p + ((vu)shifted << 23));
 }
 
@@ -209,6 +250,6 @@ KG_INLINE vf v_silu(vf x) { return x / (v_exp(-x) + 1.0f); }
 /* 0.5 x (1 + tanh(u)) = x / (1 + e^(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
 KG_INLINE vf v_gelu(vf x)
 {
-    vf u = x * (x * x * 0.044715f + 1.0f) * -1.5957691216f;
+    vf u = x * v_fma(x * x, v_splat(0.044715f), v_splat(1.0f)) * -1.5957691216f;
     return x / (v_exp(u) + 1.0f);
 }
