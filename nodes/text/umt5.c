@@ -1,0 +1,274 @@
+/* text.umt5: a prompt, and a negative one, to rows of text for a transformer.
+ *
+ * Only real tokens are run; the rows after them are zero, as the transformer expects (it attends to all of them). Each layer's
+ * weights are used once for both prompts. ref: wan-spec 2.2, 2.3 (Wan2.1 wan/modules/t5.py, T5SelfAttention.forward) */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/exec.h"
+#include "kernels/ops.h"
+#include "nodes/lib/clean.h"
+#include "nodes/lib/tokenizer.h"
+#include "nodes/text/umt5.h"
+
+enum { MODEL };
+enum { BRANCHES = 2 };             /* text, negative: also the numbers of the outputs */
+
+typedef struct params { const char *prompt, *negative; int precision; } params;
+typedef struct tokens { int n[BRANCHES]; int32_t ids[BRANCHES][UMT5_TOKENS + 1]; } tokens;
+
+static const umt5 *config(const kg_desc *in) { return in->resource->config; }
+
+/* ---- tokens ---- */
+
+static kg_status tokenize(const kg_tokenizer *t, const char *text, int *n, int32_t ids[UMT5_TOKENS + 1])
+{
+    char *clean = kg_clean_text(text);
+    *n = clean ? kg_tokenizer_ids(t, clean, UMT5_TOKENS + 1, ids) : -1;
+    free(clean);
+    if (*n < 0)
+        return kg_error_last()->status;
+    if (*n > UMT5_TOKENS) {
+        kg_log("a prompt has more than %d tokens: what comes after them is dropped ('%.40s...')", UMT5_TOKENS, text);
+        ids[UMT5_TOKENS - 1] = ids[UMT5_TOKENS];       /* the end token */
+        *n = UMT5_TOKENS;
+    }
+    return KG_OK;
+}
+
+static kg_status prepare(kg_prepare *x)
+{
+    const params *p = x->params;
+    const umt5 *m = config(&x->in[MODEL]);
+    tokens *t = calloc(1, sizeof *t);
+    char *model = malloc(m->spiece_bytes + 1);
+    kg_tokenizer *k = NULL;
+    kg_status status = t && model ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    if (!status)
+        status = kg_file_read(m->spiece, m->spiece_offset, model, m->spiece_bytes);
+    if (!status && !(k = kg_tokenizer_new(m->spiece->path, model, m->spiece_bytes, m->vocab)))
+        status = kg_error_last()->status;
+    if (!status)
+        status = tokenize(k, p->prompt, &t->n[0], t->ids[0]);
+    if (!status)
+        status = tokenize(k, p->negative, &t->n[1], t->ids[1]);
+    kg_tokenizer_free(k);
+    free(model);
+    x->result = t;
+    x->destroy = free;
+    return status;
+}
+
+/* ---- host work: rows of the embedding, the table of relative positions, zeros ---- */
+
+static float widened(const unsigned char *p, kg_dtype d)
+{
+    float f;
+    uint32_t bits;
+    uint16_t half;
+    if (d == KG_F32)
+        return memcpy(&f, p, sizeof f), f;
+    memcpy(&half, p, sizeof half);
+    if (d == KG_F16) {
+        int exponent = half >> 10 & 31;
+        float fraction = (float)(half & 1023);
+        f = exponent == 31 ? (half & 1023 ? NAN : INFINITY) : exponent ? ldexpf(fraction + 1024, exponent - 25) : ldexpf(fraction, -24);
+        return half & 0x8000 ? -f : f;
+    }
+    bits = (uint32_t)half << 16;
+    return memcpy(&f, &bits, sizeof f), f;
+}
+
+typedef struct embed_arg { const umt5 *m; const int32_t *ids; int n; } embed_arg;
+
+/* outs[0]: f32 [n, dim] */
+static kg_status embed(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    const embed_arg *a = arg;
+    const umt5 *m = a->m;
+    size_t item = kg_dtype_bytes(m->table_dtype), row = (size_t)m->dim * item;
+    unsigned char *bytes = malloc(row);
+    float *out = outs[0].at;
+    (void)ins;
+    kg_status status = bytes ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    for (int i = 0; i < a->n && !status; ++i) {
+        status = kg_file_read(m->table, m->table_offset + (uint64_t)a->ids[i] * row, bytes, row);
+        for (int64_t j = 0; j < m->dim && !status; ++j)
+            *out++ = widened(bytes + (size_t)j * item, m->table_dtype);
+    }
+    free(bytes);
+    return status;
+}
+
+/* Half of the buckets is for keys after the query. In each half the first half are distances of their own, the rest grows with the
+ * logarithm up to a distance of 128. In f32, as torch computes it: the steps lie on whole numbers. */
+int umt5_bucket(int64_t distance, int64_t buckets)
+{
+    int half = (int)buckets / 2, exact = half / 2, first = distance > 0 ? half : 0;
+    int64_t m = distance < 0 ? -distance : distance;
+    if (m < exact)
+        return first + (int)m;
+    float steps = logf((float)m / (float)exact) / (float)log(128.0 / exact) * (float)(half - exact);
+    int bucket = exact + (int)steps;
+    return first + (bucket < half ? bucket : half - 1);
+}
+
+/* ins[0]: [buckets, heads]; outs[0]: f32 [heads, 2 * span - 1], by key - query + span - 1 */
+static kg_status spread(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    (void)arg;
+    int64_t heads = outs[0].shape[0], width = outs[0].shape[1], span = (width + 1) / 2;
+    size_t item = kg_dtype_bytes(ins[0].dtype);
+    float *out = outs[0].at;
+    for (int64_t i = 0; i < width; ++i) {
+        const unsigned char *row = (const unsigned char *)ins[0].at + (size_t)(umt5_bucket(i - span + 1, ins[0].shape[0]) * heads) * item;
+        for (int64_t h = 0; h < heads; ++h)
+            out[h * width + i] = widened(row + (size_t)h * item, ins[0].dtype);
+    }
+    return KG_OK;
+}
+
+static kg_status zero(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+{
+    (void)arg;
+    (void)ins;
+    memset(outs[0].at, 0, kg_bytes(&outs[0]));
+    return KG_OK;
+}
+
+/* ---- the encoder ---- */
+
+static void add(kg_exec *x, kg_tensor to, kg_tensor y)
+{
+    kg_residual_norm(x, (kg_residual_norm_args){.x = to, .y = y});
+}
+
+static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor weight)
+{
+    kg_rms_norm(x, (kg_rms_norm_args){.out = out, .in = in, .weight = weight, .eps = 1e-6});
+}
+
+/* The attention of a layer adds to h [n, dim] f32. The scale is 1: UMT5 has none. */
+static int attend(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights *w, kg_tensor bias, kg_dtype act)
+{
+    int64_t n = h.shape[0];
+    if (kg_enter(x, "attention", 0, 0))
+        return 1;
+    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), qkv = kg_temp(x, act, KG_SHAPE(n, 3 * m->inner));
+    kg_tensor o = kg_temp(x, act, KG_SHAPE(n, m->inner));
+    norm(x, y, h, w->t[UMT5_NORM1]);
+    kg_linear(x, (kg_linear_args){.out = qkv, .in = y, .weight = w->t[UMT5_QKV]});
+    kg_attention(x, (kg_attention_args){.out = o, .q = kg_slice_cols(qkv, 0, m->inner), .k = kg_slice_cols(qkv, m->inner, m->inner),
+        .v = kg_slice_cols(qkv, 2 * m->inner, m->inner), .bias = bias, .heads = (int)m->heads, .scale = 1});
+    kg_linear(x, (kg_linear_args){.out = y, .in = o, .weight = w->t[UMT5_O]});
+    add(x, h, y);
+    return kg_leave(x);
+}
+
+static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights *w, kg_dtype act)
+{
+    int64_t n = h.shape[0];
+    if (kg_enter(x, "ffn", 0, 0))
+        return 1;
+    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), gate = kg_temp(x, act, KG_SHAPE(n, m->ffn)), up = kg_temp(x, act, KG_SHAPE(n, m->ffn));
+    norm(x, y, h, w->t[UMT5_NORM2]);
+    kg_linear(x, (kg_linear_args){.out = gate, .in = y, .weight = w->t[UMT5_GATE]});
+    kg_linear(x, (kg_linear_args){.out = up, .in = y, .weight = w->t[UMT5_UP]});
+    kg_gated_gelu(x, (kg_gated_gelu_args){.out = gate, .gate = gate, .up = up});
+    kg_linear(x, (kg_linear_args){.out = y, .in = gate, .weight = w->t[UMT5_DOWN]});
+    add(x, h, y);
+    return kg_leave(x);
+}
+
+static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], kg_dtype act)
+{
+    kg_weights w;
+    int64_t span = h[0].shape[0] > h[1].shape[0] ? h[0].shape[0] : h[1].shape[0];
+    if (kg_enter(x, "layer", i, m->layers) || kg_use(x, MODEL, i, &w))
+        return 1;
+    kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, 2 * span - 1));
+    kg_work(x, spread, NULL, 0, 1, &w.t[UMT5_BIAS], 1, &bias, 0);
+    for (int b = 0; b < BRANCHES; ++b)
+        if (attend(x, m, h[b], &w, bias, act) || feed_forward(x, m, h[b], &w, act))
+            return 1;
+    return kg_leave(x);
+}
+
+/* The last norm writes the real rows of an output; the others are zero. */
+static int finish(kg_exec *x, const umt5 *m, const kg_tensor h[BRANCHES])
+{
+    kg_weights w;
+    if (kg_enter(x, "norm", 0, 0) || kg_use(x, MODEL, (int)m->layers, &w))
+        return 1;
+    for (int b = 0; b < BRANCHES; ++b) {
+        int64_t n = h[b].shape[0];
+        kg_tensor out = kg_out(x, b), rest;
+        norm(x, kg_slice(out, 0, n), h[b], w.t[0]);
+        if (n == UMT5_TOKENS)
+            continue;
+        rest = kg_slice(out, n, UMT5_TOKENS - n);
+        kg_work(x, zero, NULL, 0, 0, NULL, 1, &rest, 0);
+    }
+    return kg_leave(x);
+}
+
+static kg_status execute(kg_exec *x)
+{
+    const params *p = kg_params(x);
+    const umt5 *m = config(kg_desc_in(x, MODEL));
+    const tokens *t = kg_prepared(x);
+    kg_dtype act = p->precision == KG_PRECISION_BF16 ? KG_BF16 : KG_F32;
+    kg_tensor h[BRANCHES];
+    for (int b = 0; b < BRANCHES; ++b) {
+        h[b] = kg_keep(x, KG_F32, KG_SHAPE(t->n[b], m->dim));
+        kg_work(x, embed, &(embed_arg){m, t->ids[b], t->n[b]}, sizeof(embed_arg), 0, NULL, 1, &h[b],
+                (size_t)m->dim * kg_dtype_bytes(m->table_dtype));
+    }
+    for (int i = 0; i < m->layers; ++i)
+        if (layer(x, m, i, h, act))
+            return kg_error_last()->status;
+    finish(x, m, h);
+    return kg_error_last()->status;
+}
+
+/* ---- node ---- */
+
+/* Texts that cannot be read are said at the script's line. */
+static kg_status check_text(const char *text)
+{
+    char *clean = kg_clean_text(text);
+    free(clean);
+    return clean ? KG_OK : kg_error_last()->status;
+}
+
+static kg_status infer(kg_infer *x)
+{
+    params *p = x->params;
+    const umt5 *m = config(&x->in[MODEL]);
+    p->precision = kg_infer_precision(x, p->precision);
+    if (p->precision == KG_PRECISION_F16) {
+        kg_status status = kg_fail(KG_USAGE, "this encoder overflows in f16");
+        kg_hint("precision = 'bf16' or 'f32'");
+        return status;
+    }
+    if (check_text(p->prompt) || check_text(p->negative))
+        return kg_error_last()->status;
+    for (int b = 0; b < BRANCHES; ++b)
+        x->out[b] = kg_desc_tensor("embedding/umt5", KG_F32, KG_SHAPE(UMT5_TOKENS, m->dim));
+    return KG_OK;
+}
+
+KG_NODE(text_umt5) = {
+    .name = "text.umt5",
+    .doc = "A prompt and a negative prompt, as rows of text for a transformer.",
+    .version = 1,
+    .params_size = sizeof(params),
+    .inputs = KG_PORTS({"model", "resource/umt5", 0, "from text.load"}),
+    .outputs = KG_PORTS({"text", "embedding/umt5", 0, "[512, dim]: the prompt's tokens, then zeros"},
+                        {"negative", "embedding/umt5", 0, "the same of the negative prompt"}),
+    .params = KG_PARAMS(KG_TEXT(params, prompt, NULL, KG_REQUIRED, "what is to be seen"),
+                        KG_TEXT(params, negative, "", 0, "what is not to be seen"), KG_PRECISION(params, precision)),
+    .infer = infer,
+    .prepare = prepare,
+    .execute = execute};
