@@ -1,0 +1,137 @@
+/* Residency as a pure function: a loop of blocks under every budget. The stall is near its bound, intervals never overlap, loads come
+ * in order; used-once resources only stream; a gap is held where it fits; the host tier is planned by the same function. */
+#include "core/plan_internal.h"
+#include "tests/toy.h"
+
+#define BLOCKS 40
+#define STEPS 20
+#define BYTES ((size_t)700 << 20)
+
+typedef struct loop { kg_use_site uses[BLOCKS * STEPS]; size_t bytes[BLOCKS * STEPS]; kg_tick ticks[2 * BLOCKS * STEPS + 1]; kg_tier t; } loop;
+
+static void loop_make(loop *l, int blocks, int steps, double seconds, size_t budget, double bandwidth)
+{
+    memset(l, 0, sizeof *l);
+    for (int i = 0; i < blocks * steps; ++i) {
+        l->uses[i] = (kg_use_site){.resource = 0, .segment = i % blocks, .first = (uint32_t)(2 * i), .last = (uint32_t)(2 * i)};
+        l->bytes[i] = BYTES;
+        l->ticks[2 * i] = (kg_tick){.height = (size_t)1 << 30, .seconds = seconds};
+    }
+    l->t = (kg_tier){.uses = l->uses, .n_uses = (size_t)(blocks * steps), .n_ticks = (size_t)(2 * blocks * steps + 1), .use_bytes = l->bytes,
+                     .ticks = l->ticks, .budget = budget, .bandwidth = bandwidth};
+    l->t.busy = calloc(l->t.n_ticks, sizeof(size_t));
+    l->t.use_load = calloc(l->t.n_uses, sizeof(int));
+    for (size_t i = 0; i < l->t.n_ticks; ++i)
+        l->t.busy[i] = l->ticks[i].height;
+}
+
+static void loop_free(loop *l)
+{
+    free(l->t.busy);
+    free(l->t.use_load);
+    free(l->t.intervals);
+    free(l->t.loads);
+}
+
+static void check_layout(loop *l, size_t budget)
+{
+    kg_tier *t = &l->t;
+    CHECK(kg_place(t->intervals, t->n_intervals, l->ticks, t->n_ticks) <= budget);
+    for (size_t i = 0; i < t->n_intervals; ++i)
+        for (size_t k = 0; k < i; ++k) {
+            const kg_interval *a = &t->intervals[i], *b = &t->intervals[k];
+            int together = a->first <= b->last && b->first <= a->last && a->bytes && b->bytes;
+            CHECK(!together || a->at + a->bytes <= b->at || b->at + b->bytes <= a->at);
+        }
+    for (size_t i = 0; i < t->n_loads; ++i) {
+        CHECK(t->loads[i].after <= l->uses[t->loads[i].use].first, "load %zu waits for a tick after its use", i);
+        CHECK(!i || t->loads[i].use > t->loads[i - 1].use);
+    }
+}
+
+/* A card of 4 to 24 GB and 14B blocks, copies at 55 GB/s: within 4 % of the larger of compute and copies. */
+static void loops(void)
+{
+    static loop l;
+    const double compute[] = {0.065, 0.008};
+    for (int c = 0; c < 2; ++c)
+        for (size_t gb = 4; gb <= 32; gb += 4) {
+            size_t budget = gb << 30;
+            loop_make(&l, BLOCKS, STEPS, compute[c], budget, 55e9);
+            CHECK(kg_residency(&l.t) == KG_OK);
+            check_layout(&l, budget);
+            double work = compute[c] * BLOCKS * STEPS, copies = (double)l.t.n_loads * (double)BYTES / 55e9;
+            double bound = work > copies ? work : copies;
+            CHECK(work + l.t.stall <= 1.04 * bound + 0.1, "%zu GB, %g s a block: %g s over a bound of %g", gb, compute[c], work + l.t.stall, bound);
+            printf("%2zu GB %.3f s a block: %4zu loads, %.2f s, bound %.2f\n", gb, compute[c], l.t.n_loads, work + l.t.stall, bound);
+            loop_free(&l);
+        }
+    loop_make(&l, BLOCKS, STEPS, 0.065, (size_t)1600 << 20, 55e9);
+    CHECK(kg_residency(&l.t) == KG_NOFIT && l.t.shortfall == ((size_t)(1024 + 700 - 1600) << 20), "%zu", l.t.shortfall);
+    loop_free(&l);
+    loop_make(&l, BLOCKS, 1, 0.065, (size_t)64 << 30, 55e9);
+    CHECK(kg_residency(&l.t) == KG_OK && l.t.n_intervals == 1 && l.t.intervals[0].kind == KG_I_RING && l.t.intervals[0].b == 8);
+    loop_free(&l);
+}
+
+/* Two resources in turn, A B A: A is held over B where it fits, else loaded again. */
+static void gaps(void)
+{
+    for (int fits = 0; fits < 2; ++fits) {
+        kg_use_site u[12];
+        size_t bytes[12];
+        kg_tick ticks[12] = {{0}};
+        for (uint32_t i = 0; i < 12; ++i) {
+            u[i] = (kg_use_site){.resource = i / 4 == 1, .segment = (int)(i % 2), .first = i, .last = i};
+            bytes[i] = 1024;
+        }
+        kg_tier t = {.uses = u, .n_uses = 12, .n_ticks = 12, .use_bytes = bytes, .ticks = ticks, .budget = fits ? 4096 : 2048, .bandwidth = 1e9};
+        t.busy = calloc(12, sizeof(size_t));
+        t.use_load = calloc(12, sizeof(int));
+        CHECK(kg_residency(&t) == KG_OK);
+        CHECK(t.n_loads == (fits ? 4u : 6u), "%zu loads", t.n_loads);
+        free(t.busy);
+        free(t.use_load);
+        free(t.intervals);
+        free(t.loads);
+    }
+}
+
+/* The same toy graph on a profile of a card: a host tier comes with it. */
+static void card(void)
+{
+    toy_file("toy_residency.bin", 64 * 4096);
+    kg_files *files = kg_files_new();
+    kg_files_root(files, ".", KG_ROOT_PLAIN);
+    toy_device d;
+    toy_open(&d, (size_t)1 << 30);
+    d.d.profile.discrete = 1;
+    kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files});
+    int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", "toy_residency.bin"), arg_int("blocks", 64), arg_int("width", 4096)));
+    int x = kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", m, 0), arg_int("steps", 10)));
+    kg_graph_want(g, x);
+    for (int part = 1; part <= 4; ++part) {
+        size_t weights = 64 * 4096 * 4;
+        kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &d.d, .budget = weights * (size_t)part / 4 + 65536, .host_budget = weights / 2});
+        CHECK(p != NULL, "%s", kg_error_last()->message);
+        kg_plan_summary s = kg_plan_sum(p);
+        CHECK(s.peak_device <= weights * (size_t)part / 4 + 65536 && s.peak_host <= weights / 2);
+        CHECK(part < 4 ? p->host.n_loads > 64 : p->host.n_loads == 64, "part %d: %zu host loads of %zu", part, p->host.n_loads, p->tier.n_loads);
+        char *json = kg_plan_json(p), *text = kg_plan_text(p);
+        CHECK(json && strstr(json, "\"version\":1") && text && strstr(text, "toy.mix"));
+        free(json);
+        free(text);
+        kg_plan_free(p);
+    }
+    kg_graph_free(g);
+    kg_files_free(files);
+    remove("toy_residency.bin");
+}
+
+int main(void)
+{
+    loops();
+    gaps();
+    card();
+    return TEST_END();
+}
