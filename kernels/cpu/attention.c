@@ -2,7 +2,8 @@
  * the sum of a row are carried from tile to tile of keys, and what was summed so far is scaled down when a greater score appears
  * (ref: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., FlashAttention, 2022).
  *
- * Both products go through oneDNN. In bf16 the probabilities, at most 1 before they are divided by their sum, are rounded for the
+ * Both products go through oneDNN; queries and keys are copied side by side for them, since rows of a fused product lie a multiple of
+ * 4 KiB apart, in the same few lines of the cache. In bf16 the probabilities, at most 1 before they are divided by their sum, are rounded for the
  * second product; the sum is of the unrounded ones. out may be q: a tile reads its queries before it writes, and no other tile
  * reads them. */
 #ifndef KG_ISA_NAME
@@ -48,7 +49,8 @@ static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t steps(int64_t n, int64_t step) { return (n + step - 1) / step; }
 static int64_t even(int64_t n, int64_t most) { return n ? steps(n, steps(n, most)) : 1; }
 
-/* Floats of a worker: scores, two results [q, d], three vectors [q]; rounded up so that parts start at multiples of 64 bytes. */
+/* Floats of a worker: scores, two results [q, d], three vectors [q], queries and keys; rounded up so that parts start at multiples
+ * of 64 bytes. */
 static int64_t scores_floats(const kg_attention_args *a)
 {
     return steps(even(kg_rows(&a->q), Q_TILE) * even(kg_rows(&a->k), K_TILE), LANES) * LANES;
@@ -57,7 +59,8 @@ static int64_t scores_floats(const kg_attention_args *a)
 static size_t worker_bytes(const kg_attention_args *a)
 {
     int64_t d = kg_cols(&a->q) / a->heads;
-    return (size_t)(scores_floats(a) + 2 * Q_TILE * steps(d, LANES) * LANES + 3 * Q_TILE) * sizeof(float) + KG_MATMUL_SCRATCH;
+    int64_t wide = steps(d, LANES) * LANES, keys = even(kg_rows(&a->k), K_TILE);
+    return (size_t)(scores_floats(a) + (3 * Q_TILE + keys) * wide + 3 * Q_TILE) * sizeof(float) + KG_MATMUL_SCRATCH;
 }
 
 size_t kg_cpu_attention_scratch(const kg_attention_args *a, int workers) { return worker_bytes(a) * (size_t)workers; }
@@ -69,7 +72,7 @@ static int prepare(attention_job *j)
         int last_q = i & 1, last_k = i >> 1;
         int64_t rows = last_q ? j->nq - (j->q_tiles - 1) * j->q_tile : j->q_tile;
         int64_t cols = last_k ? j->nk - (steps(j->nk, j->k_tile) - 1) * j->k_tile : j->k_tile;
-        kg_matmul_shape qk = {.type = a->q.dtype, .m = rows, .n = cols, .k = j->d, .lda = a->q.row, .ldb = a->k.row, .transposed = 1};
+        kg_matmul_shape qk = {.type = a->q.dtype, .m = rows, .n = cols, .k = j->d, .lda = j->d, .ldb = j->d, .transposed = 1};
         kg_matmul_shape pv = {.type = a->q.dtype, .m = rows, .n = j->d, .k = cols, .lda = cols, .ldb = a->v.row};
         if (!(j->qk[last_q][last_k] = kg_matmul_get(qk)) || !(j->pv[last_q][last_k] = kg_matmul_get(pv)))
             return 0;
@@ -82,6 +85,13 @@ static const void *element(const kg_tensor *t, int64_t row, int64_t col)
     return (const char *)t->at + (size_t)(row * t->row + col) * kg_dtype_bytes(t->dtype);
 }
 
+static void side_by_side(char *out, const kg_tensor *t, int64_t row, int64_t col, int64_t rows, int64_t cols)
+{
+    size_t bytes = (size_t)cols * kg_dtype_bytes(t->dtype);
+    for (int64_t i = 0; i < rows; ++i)
+        memcpy(out + (size_t)i * bytes, element(t, row + i, col), bytes);
+}
+
 static void attention_tile(void *arg, int64_t tile, int worker)
 {
     attention_job *j = arg;
@@ -89,19 +99,22 @@ static void attention_tile(void *arg, int64_t tile, int worker)
     int64_t head = tile / j->q_tiles, q0 = tile % j->q_tiles * j->q_tile, rows = at_most(j->q_tile, j->nq - q0), col = head * j->d;
     char *scratch = (char *)a->scratch.at + (size_t)worker * j->worker_bytes;
     float *scores = (float *)(void *)scratch, *sum = scores + scores_floats(a);
-    float *add = sum + Q_TILE * steps(j->d, LANES) * LANES, *most = add + Q_TILE * steps(j->d, LANES) * LANES;
-    char *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
+    int64_t part = Q_TILE * steps(j->d, LANES) * LANES;
+    float *add = sum + part, *most = add + part;
+    char *q = (char *)(most + 3 * Q_TILE), *k = q + (size_t)part * sizeof(float), *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
     softmax_tile t = {.scores = scores, .rows = rows, .most = most, .sum = most + Q_TILE, .keep = most + 2 * Q_TILE,
         .scale = (float)a->scale, .type = a->q.dtype};
     int last_q = q0 + j->q_tile >= j->nq, failed = 0;
     for (int64_t i = 0; i < rows; ++i)
         t.most[i] = -FLT_MAX, t.sum[i] = 0;
+    side_by_side(q, &a->q, q0, col, rows, j->d);
     for (int64_t k0 = 0; k0 < j->nk; k0 += j->k_tile) {
         int last_k = k0 + j->k_tile >= j->nk;
         t.cols = at_most(j->k_tile, j->nk - k0);
         if (a->bias.rank)
             t.bias = (const float *)a->bias.at + head * a->bias.row + k0 - q0 + (kg_cols(&a->bias) - 1) / 2;
-        failed |= kg_matmul_run(j->qk[last_q][last_k], element(&a->q, q0, col), element(&a->k, k0, col), scores, own);
+        side_by_side(k, &a->k, k0, col, t.cols, j->d);
+        failed |= kg_matmul_run(j->qk[last_q][last_k], q, k, scores, own);
         j->fn->softmax(&t);
         failed |= kg_matmul_run(j->pv[last_q][last_k], scores, element(&a->v, k0, col), k0 ? add : sum, own);
         if (k0)
