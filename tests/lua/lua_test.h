@@ -22,7 +22,7 @@ typedef struct toy {
     kg_ints seed;
 } toy;
 
-static const void *toy_seen;       /* params of the node that was added last                               */
+/* Params of the node that was added last. */
 static toy toy_copy;
 static char toy_text[64];
 
@@ -33,7 +33,6 @@ static kg_status toy_infer(kg_infer *x)
         x->out[i] = kg_desc_tensor(i ? "embedding" : "latent", KG_F32, 1, shape);
     toy_copy = *(const toy *)x->params;
     snprintf(toy_text, sizeof toy_text, "%s", toy_copy.text ? toy_copy.text : "(null)");
-    toy_seen = x->params;
     if (toy_copy.path) {
         kg_file *f = kg_open(x->files, toy_copy.path);
         if (!f)
@@ -144,7 +143,7 @@ static void case_free(case_run *c)
 }
 
 /* The script fails with this status, and the message and hint hold the text. */
-static void refused(int line, const char *text, kg_status status, const char *holds, const kg_script_value *values, int n)
+static inline void refused(int line, const char *text, kg_status status, const char *holds, const kg_script_value *values, int n)
 {
     case_run c = case_text(text, values, n);
     char all[2048];
@@ -159,7 +158,7 @@ static void refused(int line, const char *text, kg_status status, const char *ho
             (int)(sizeof((kg_script_value[]){__VA_ARGS__}) / sizeof(kg_script_value)))
 
 /* The script builds so many nodes. */
-static void built(int line, const char *text, int nodes, const kg_script_value *values, int n)
+static inline void built(int line, const char *text, int nodes, const kg_script_value *values, int n)
 {
     case_run c = case_text(text, values, n);
     CHECK(c.status == KG_OK, "from line %d: %s: %s %s", line, c.error.path, c.error.message, c.error.hint);
