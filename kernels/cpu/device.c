@@ -14,26 +14,6 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-#pragma weak kg_cpu_linear_scratch
-#pragma weak kg_cpu_attention_scratch
-#pragma weak kg_cpu_conv_scratch
-#pragma weak kg_cpu_linear
-#pragma weak kg_cpu_attention
-#pragma weak kg_cpu_residual_norm
-#pragma weak kg_cpu_rms_norm
-#pragma weak kg_cpu_rope_table
-#pragma weak kg_cpu_unary
-#pragma weak kg_cpu_gated_gelu
-#pragma weak kg_cpu_combine
-#pragma weak kg_cpu_patchify
-#pragma weak kg_cpu_unpatchify
-#pragma weak kg_cpu_noise
-#pragma weak kg_cpu_conv
-#pragma weak kg_cpu_conv_pack
-#pragma weak kg_cpu_channel_norm
-#pragma weak kg_cpu_latent_frames
-#pragma weak kg_cpu_pixels
-
 static const kg_kernels cpu_kernels = {
     .linear_scratch = kg_cpu_linear_scratch, .attention_scratch = kg_cpu_attention_scratch, .conv_scratch = kg_cpu_conv_scratch,
     .linear = kg_cpu_linear, .attention = kg_cpu_attention, .residual_norm = kg_cpu_residual_norm, .rms_norm = kg_cpu_rms_norm,
