@@ -87,7 +87,7 @@ static void choose_gather(conv_job *j)
 {
     j->k = (int64_t)j->a->kt * j->taps * j->cin;
     j->u_floats = j->a->weight.dtype == KG_F32 ? 0 : (size_t)(j->panels * j->k) * KG_CONV_PANEL;
-    j->worker_floats = (size_t)(GATHER_ROWS * GROUP_COLS) + (in_place(j) ? 0 : (size_t)(GATHER_ROWS * j->k));
+    j->worker_floats = (size_t)(GATHER_ROWS * GROUP_COLS + KG_CONV_PANEL) + (in_place(j) ? 0 : (size_t)(GATHER_ROWS * j->k));
 }
 
 static conv_job plan(const kg_conv_args *a)

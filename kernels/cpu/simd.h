@@ -75,6 +75,13 @@ KG_INLINE vf v_min(vf bound, vf x)
 {
 #if defined(__AVX512F__)
     return (vf)_mm512_min_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+    __m256 b[2], v[2];
+    memcpy(b, &bound, sizeof b), memcpy(v, &x, sizeof v);
+    for (int i = 0; i < 2; ++i)
+        v[i] = _mm256_min_ps(b[i], v[i]);
+    memcpy(&x, v, sizeof v);
+    return x;
 #else
     vi beyond = x > bound;
     return (vf)((beyond & (vi)bound) | (~beyond & (vi)x));
@@ -85,6 +92,13 @@ KG_INLINE vf v_max(vf bound, vf x)
 {
 #if defined(__AVX512F__)
     return (vf)_mm512_max_ps((__m512)bound, (__m512)x);
+#elif defined(__AVX2__)
+    __m256 b[2], v[2];
+    memcpy(b, &bound, sizeof b), memcpy(v, &x, sizeof v);
+    for (int i = 0; i < 2; ++i)
+        v[i] = _mm256_max_ps(b[i], v[i]);
+    memcpy(&x, v, sizeof v);
+    return x;
 #else
     vi beyond = x < bound;
     return (vf)((beyond & (vi)bound) | (~beyond & (vi)x));

@@ -2,21 +2,18 @@
 #include "kernels/ops.h"
 #include "nodes/wan/vae.h"
 
-typedef struct params { int64_t item; int rounding; } params;
+typedef struct params { int rounding; } params;
 enum { IN_VAE, IN_LATENT };
 
 static kg_status infer(kg_infer *x)
 {
     const kg_desc *l = &x->in[IN_LATENT];
-    const params *p = x->params;
     const vae *v = x->in[IN_VAE].resource->config;
-    int items = l->items > 1 ? l->items : 1;
     if (l->rank != 4 || l->dtype != KG_F32 || l->shape[0] != VAE_LATENT || l->shape[1] < 1 || l->shape[2] < 1 || l->shape[3] < 1)
         return kg_fail(KG_USAGE, "the latent is not f32 [%d, frames, height, width]", VAE_LATENT);
-    if (p->item > items || (!p->item && items > 1)) {
-        kg_fail(KG_USAGE, p->item ? "item %lld of a latent that has %d" : "item %lld: the latent has %d, one for each seed",
-                (long long)p->item, items);
-        kg_hint("decode them one by one: item = 1 .. %d", items);
+    if (l->items > 1) {
+        kg_fail(KG_USAGE, "the latent is a list of %d, one for each seed", l->items);
+        kg_hint("decode them one by one: latent.pick{ latent = ..., index = 0 .. %d }", l->items - 1);
         return KG_USAGE;
     }
     int64_t height = l->shape[2] * v->side, width = l->shape[3] * v->side;
@@ -52,7 +49,7 @@ static kg_status execute(kg_exec *x)
 {
     const vae *v = kg_desc_in(x, IN_VAE)->resource->config;
     const params *p = kg_params(x);
-    kg_tensor latent = kg_in_item(x, IN_LATENT, p->item ? (int)p->item - 1 : 0);
+    kg_tensor latent = kg_in(x, IN_LATENT);
     const int64_t *size = kg_desc_out(x, 0)->shape;
     vae_run r;
     vae_begin(x, &r, v, VAE_DECODER, IN_VAE, latent.shape[2], latent.shape[3]);
@@ -78,7 +75,6 @@ KG_NODE(wan_decode) = {
     .params_size = sizeof(params),
     .inputs = KG_PORTS({"vae", "resource/wan-vae", 0, "from wan.vae"}, {"latent", "latent/wan21", 0, "from wan.sample or wan.encode"}),
     .outputs = KG_PORTS({"frames", "frames", KG_STREAM, "the video, one frame a chunk"}),
-    .params = KG_PARAMS(KG_INT(params, item, 0, 0, 64, 0, "which of several latents (seeds), from 1; 0: the only one"),
-                        KG_CHOICE(params, rounding, "truncate|round", 0, "how values become bytes: Wan's own code truncates")),
+    .params = KG_PARAMS(KG_CHOICE(params, rounding, "truncate|round", 0, "how values become bytes: Wan's own code truncates")),
     .infer = infer,
     .execute = execute};

@@ -1,5 +1,6 @@
 /* Convolution, norm over channels, layouts and pixels against plain sums in float64, on every instruction set that the machine
  * has, with bits that do not depend on the number of threads. */
+#include "core/key.h"
 #include "kernels/cpu/cpu.h"
 #include "tests/test.h"
 
@@ -195,6 +196,28 @@ static void test_pixels(kg_exec *x)
         CHECK(((uint8_t *)bytes.at)[i] == i, "%d became %d", i, ((uint8_t *)bytes.at)[i]);
 }
 
+/* What our own loops write, per instruction set: another value needs another KG_EPOCH (kernels/kernel.h). */
+static void test_checksums(kg_exec *x, kg_isa isa)
+{
+    static const uint64_t committed[KG_ISAS][4] = {   /* table */
+        {0x5781863c912cc227, 0xd3328d135a88de1e, 0xb923483ceaacae5c, 0xeda0526a4c1248d0},
+        {0x3738a94d8e264b4b, 0x9b8f2be62452a207, 0x2ddae3ffa3170df7, 0xf42d11af79eba149},
+        {0x3738a94d8e264b4b, 0x9b8f2be62452a207, 0x2ddae3ffa3170df7, 0xf42d11af79eba149}};
+    static const char *const names[4] = {"F(2x2)", "F(4x4)", "gather", "channel_norm"};
+    seed = 11;
+    for (int i = 0; i < 4; ++i) {
+        int64_t side = i == 1 ? 64 : 9, k = i == 2 ? 1 : 3;
+        kg_tensor in = fill(x, KG_SHAPE(1, side, side, 20)), w = fill(x, KG_SHAPE(48, 20, 3, k, k)), out = fill(x, KG_SHAPE(1, side, side, 40));
+        kg_tensor gamma = fill(x, KG_SHAPE(20)), history = fill(x, KG_SHAPE(2, side, side, 20)), bias = fill(x, KG_SHAPE(40));
+        if (i < 3)
+            kg_conv(x, (kg_conv_args){.out = out, .in = in, .history = history, .weight = w, .bias = bias, .kt = 3, .kh = (int)k, .kw = (int)k});
+        else
+            kg_channel_norm(x, (kg_channel_norm_args){.out = out = in, .in = in, .gamma = gamma, .silu = 1});
+        uint64_t h = kg_checksum(out.at, kg_bytes(&out));
+        CHECK(h == committed[isa][i], "%s on %s is now 0x%016llx", names[i], kg_cpu_isa_name(isa), (unsigned long long)h);
+    }
+}
+
 static void test_refusals(kg_exec *x)
 {
     kg_tensor in = fill(x, KG_SHAPE(1, 4, 4, 16)), out = fill(x, KG_SHAPE(1, 4, 5, 16)), w = fill(x, KG_SHAPE(16, 16, 1, 3, 3));
@@ -216,6 +239,8 @@ int main(void)
         test_latent_frames(x);
         test_pixels(x);
         test_refusals(x);
+        if (kg_cpu_isa() == (kg_isa)isa)
+            test_checksums(x, (kg_isa)isa);
         kg_eager_free(x);
     }
     kg_device_free(d);
