@@ -120,11 +120,10 @@ static size_t resident(void)
 enum { DOT_NONE, DOT_BF16, DOT_AMX };
 static int dot16(void)
 {
-    switch ((int)dnnl_get_effective_cpu_isa()) {
-    case dnnl_cpu_isa_avx512_core_bf16: return DOT_BF16;
-    case dnnl_cpu_isa_avx512_core_amx: return DOT_AMX;
-    default: return DOT_NONE;
-    }
+    unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();     /* a set of bits: greater sets hold the smaller ones */
+    if ((isa & dnnl_cpu_isa_avx512_core_amx) == dnnl_cpu_isa_avx512_core_amx)
+        return DOT_AMX;
+    return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16 ? DOT_BF16 : DOT_NONE;
 }
 
 static kg_profile profile(int threads)

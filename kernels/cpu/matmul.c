@@ -31,31 +31,68 @@ static int same(const kg_matmul_shape *a, const kg_matmul_shape *b)
            a->transposed == b->transposed;
 }
 
+/* What differs between oneDNN 2 (Debian 12) and 3 (Ubuntu 24.04): descriptions were structures, and are handles. */
+#if DNNL_VERSION_MAJOR >= 3
+#define DESC(d) (d)
+static dnnl_status_t describe(dnnl_memory_desc_t *d, dnnl_data_type_t type, int64_t rows, int64_t cols, int64_t row, int64_t col)
+{
+    return dnnl_memory_desc_create_with_strides(d, 2, (dnnl_dims_t){rows, cols}, type, (dnnl_dims_t){row, col});
+}
+
+static dnnl_status_t find_primitive(const kg_matmul *p, dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *found)
+{
+    return dnnl_matmul_primitive_desc_create(found, all.engine, p->a, p->b, NULL, p->c, attr);
+}
+
+static dnnl_status_t describe_scratch(kg_matmul *p, dnnl_primitive_desc_t found)
+{
+    return dnnl_memory_desc_clone(&p->scratch, dnnl_primitive_desc_query_md(found, dnnl_query_scratchpad_md, 0));
+}
+#else
+#define DESC(d) (&(d))
+static dnnl_status_t describe(dnnl_memory_desc_t *d, dnnl_data_type_t type, int64_t rows, int64_t cols, int64_t row, int64_t col)
+{
+    return dnnl_memory_desc_init_by_strides(d, 2, (dnnl_dims_t){rows, cols}, type, (dnnl_dims_t){row, col});
+}
+
+static dnnl_status_t find_primitive(const kg_matmul *p, dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *found)
+{
+    dnnl_matmul_desc_t d;
+    dnnl_status_t e = dnnl_matmul_desc_init(&d, &p->a, &p->b, NULL, &p->c);
+    return e ? e : dnnl_primitive_desc_create(found, &d, attr, all.engine, NULL);
+}
+
+static dnnl_status_t describe_scratch(kg_matmul *p, dnnl_primitive_desc_t found)
+{
+    p->scratch = *dnnl_primitive_desc_query_md(found, dnnl_query_scratchpad_md, 0);
+    return dnnl_success;
+}
+#endif
+
+static dnnl_status_t open_engine(void)
+{
+    dnnl_status_t e = all.engine ? dnnl_success : dnnl_engine_create(&all.engine, dnnl_cpu, 0);
+    return e || all.stream ? e : dnnl_stream_create(&all.stream, all.engine, dnnl_stream_default_flags);
+}
+
+/* || stops at the first that fails; its status is the answer. */
 static dnnl_status_t prepare(kg_matmul *p)
 {
     const kg_matmul_shape *s = &p->shape;
     dnnl_data_type_t type = s->type == KG_F32 ? dnnl_f32 : dnnl_bf16;
-    dnnl_dims_t da = {s->m, s->k}, db = {s->k, s->n}, dc = {s->m, s->n};
-    dnnl_dims_t sa = {s->lda, 1}, sb = {s->transposed ? 1 : s->ldb, s->transposed ? s->ldb : 1}, sc = {s->n, 1};
-    dnnl_matmul_desc_t desc;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_primitive_desc_t made = NULL;
-    dnnl_status_t e = dnnl_success;
-    (void)(!all.engine && ((e = dnnl_engine_create(&all.engine, dnnl_cpu, 0)) ||
-                           (e = dnnl_stream_create(&all.stream, all.engine, dnnl_stream_default_flags))));
-    (void)(e || (e = dnnl_memory_desc_init_by_strides(&p->a, 2, da, type, sa)) ||
-           (e = dnnl_memory_desc_init_by_strides(&p->b, 2, db, type, sb)) ||
-           (e = dnnl_memory_desc_init_by_strides(&p->c, 2, dc, dnnl_f32, sc)) ||
-           (e = dnnl_matmul_desc_init(&desc, &p->a, &p->b, NULL, &p->c)) || (e = dnnl_primitive_attr_create(&attr)) ||
-           (e = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user)) ||
-           (e = dnnl_primitive_desc_create(&made, &desc, attr, all.engine, NULL)));
-    if (!e) {
-        p->scratch = *dnnl_primitive_desc_query_md(made, dnnl_query_scratchpad_md, 0);
-        p->scratch_bytes = dnnl_memory_desc_get_size(&p->scratch);
-        e = dnnl_primitive_create(&p->primitive, made);
-    }
-    if (made)
-        dnnl_primitive_desc_destroy(made);
+    dnnl_primitive_desc_t found = NULL;
+    dnnl_status_t e;
+    int failed = (e = open_engine()) || (e = describe(&p->a, type, s->m, s->k, s->lda, 1)) ||
+                 (e = describe(&p->b, type, s->k, s->n, s->transposed ? 1 : s->ldb, s->transposed ? s->ldb : 1)) ||
+                 (e = describe(&p->c, dnnl_f32, s->m, s->n, s->n, 1)) || (e = dnnl_primitive_attr_create(&attr)) ||
+                 (e = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user)) ||
+                 (e = find_primitive(p, attr, &found)) || (e = describe_scratch(p, found)) ||
+                 (e = dnnl_primitive_create(&p->primitive, found));
+    if (!failed)
+        p->scratch_bytes = dnnl_memory_desc_get_size(DESC(p->scratch));
+    if (found)
+        dnnl_primitive_desc_destroy(found);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
     return e;
@@ -91,9 +128,9 @@ int kg_matmul_run(const kg_matmul *p, const void *a, const void *b, float *c, vo
     dnnl_memory_t m[4] = {NULL};
     if (p->scratch_bytes > KG_MATMUL_SCRATCH)      /* seen for no shape; slower, and right */
         scratch = own = aligned_alloc(64, (p->scratch_bytes + 63) & ~(size_t)63);
-    int failed = !scratch || dnnl_memory_create(&m[0], &p->a, all.engine, (void *)(uintptr_t)a) ||
-                 dnnl_memory_create(&m[1], &p->b, all.engine, (void *)(uintptr_t)b) ||
-                 dnnl_memory_create(&m[2], &p->c, all.engine, c) || dnnl_memory_create(&m[3], &p->scratch, all.engine, scratch);
+    int failed = !scratch || dnnl_memory_create(&m[0], DESC(p->a), all.engine, (void *)(uintptr_t)a) ||
+                 dnnl_memory_create(&m[1], DESC(p->b), all.engine, (void *)(uintptr_t)b) ||
+                 dnnl_memory_create(&m[2], DESC(p->c), all.engine, c) || dnnl_memory_create(&m[3], DESC(p->scratch), all.engine, scratch);
     dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, m[0]}, {DNNL_ARG_WEIGHTS, m[1]}, {DNNL_ARG_DST, m[2]}, {DNNL_ARG_SCRATCHPAD, m[3]}};
     failed = failed || dnnl_primitive_execute(p->primitive, all.stream, 4, args) != dnnl_success;
     for (int i = 0; i < 4; ++i)
