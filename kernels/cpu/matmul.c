@@ -1,7 +1,10 @@
 /* Products through oneDNN, one tile at a time on the calling thread. This file alone knows oneDNN's matmul.
  *
  * A prepared product is a primitive for one shape and layout. Making one compiles code (some 0.3 ms), so they are kept for the
- * life of the process in a list that only grows; a model uses a few dozen. Scratch is the caller's. */
+ * life of the process in a list that only grows; a model uses a few dozen. Scratch is the caller's.
+ *
+ * Where oneDNN has no bf16 product (processors without AVX-512), both factors are widened into scratch, a stretch of k at a time,
+ * and multiplied in f32. */
 #include "kernels/cpu/matmul.h"
 
 #include <pthread.h>
@@ -15,6 +18,7 @@ struct kg_matmul {
     dnnl_primitive_t primitive;
     dnnl_memory_desc_t a, b, c, scratch;
     size_t scratch_bytes;
+    int64_t widened;               /* 0, or the length of a stretch: the way without bf16 products */
     kg_matmul *next;
 };
 
@@ -98,6 +102,13 @@ static dnnl_status_t prepare(kg_matmul *p)
     return e;
 }
 
+/* Room for a stretch of a and of b in scratch; 0: none at all. */
+static int64_t stretch(const kg_matmul_shape *s)
+{
+    int64_t most = KG_MATMUL_SCRATCH / ((int64_t)sizeof(float) * (s->m + s->n));
+    return most < s->k ? most : s->k;
+}
+
 const kg_matmul *kg_matmul_get(kg_matmul_shape shape)
 {
     kg_cpu_single();
@@ -107,7 +118,10 @@ const kg_matmul *kg_matmul_get(kg_matmul_shape shape)
         p = p->next;
     if (!p && (p = calloc(1, sizeof *p)) != NULL) {
         p->shape = shape;
-        if (prepare(p) == dnnl_success) {
+        dnnl_status_t e = prepare(p);
+        if (e == dnnl_unimplemented && shape.type == KG_BF16)
+            p->widened = stretch(&shape);
+        if (e == dnnl_success || p->widened) {
             p->next = all.first;
             all.first = p;
         } else {
@@ -122,8 +136,37 @@ const kg_matmul *kg_matmul_get(kg_matmul_shape shape)
     return p;
 }
 
+static void widen(float *out, const uint16_t *in, int64_t rows, int64_t cols, int64_t row)
+{
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < cols; ++c) {
+            uint32_t u = (uint32_t)in[r * row + c] << 16;
+            memcpy(&out[r * cols + c], &u, sizeof u);
+        }
+}
+
+static int run_widened(const kg_matmul *p, const uint16_t *a, const uint16_t *b, float *c, float *scratch)
+{
+    const kg_matmul_shape *s = &p->shape;
+    float *wide_b = scratch + s->m * p->widened;
+    int failed = 0;
+    for (int64_t k0 = 0; k0 < s->k; k0 += p->widened) {
+        int64_t k = s->k - k0 < p->widened ? s->k - k0 : p->widened;
+        widen(scratch, a + k0, s->m, k, s->lda);
+        if (s->transposed)
+            widen(wide_b, b + k0, s->n, k, s->ldb);
+        else
+            widen(wide_b, b + k0 * s->ldb, k, s->n, s->ldb);
+        failed |= dnnl_sgemm('N', s->transposed ? 'T' : 'N', s->m, s->n, k, 1.0f, scratch, k, wide_b, s->transposed ? k : s->n,
+                             k0 ? 1.0f : 0.0f, c, s->n) != dnnl_success;
+    }
+    return failed;
+}
+
 int kg_matmul_run(const kg_matmul *p, const void *a, const void *b, float *c, void *scratch)
 {
+    if (p->widened)
+        return run_widened(p, a, b, c, scratch);
     void *own = NULL;
     dnnl_memory_t m[4] = {NULL};
     if (p->scratch_bytes > KG_MATMUL_SCRATCH)      /* seen for no shape; slower, and right */
