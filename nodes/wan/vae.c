@@ -1,6 +1,7 @@
 /* wan.vae: the Wan2.1 VAE as a resource, one segment a part. Convolutions are packed when a segment is filled, in the file's own
  * type: in memory a VAE is as large as its file (kernels/cpu/conv.c widens and transforms them when they are used). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/conv.h"
 #include "nodes/lib/weights.h"
@@ -21,22 +22,18 @@ static int64_t strip_rows(const vae_source *s)
     return rows < s->shape[0] ? rows : s->shape[0];
 }
 
-static kg_tensor strip_of(void *at, const vae_source *s, int64_t rows)
+/* A strip for each packed weight of a segment (three at most) stays below the 64 MiB that a fill may take. */
+static kg_status fill_packed(kg_exec *x, const vae_source *s, kg_tensor out)
 {
-    kg_tensor t = kg_tensor_make(at, s->dtype, s->rank, s->shape);
-    t.shape[0] = rows;
-    return t;
-}
-
-static kg_status fill_packed(kg_exec *x, const vae_source *s, kg_tensor out, kg_tensor room)
-{
-    int64_t step = strip_rows(s);
+    int64_t shape[KG_RANK], step = strip_rows(s);
+    memcpy(shape, s->shape, sizeof shape);
+    shape[0] = step;
+    kg_tensor room = kg_temp(x, s->dtype, s->rank, shape);
     for (int64_t row = 0; row < s->shape[0]; row += step) {
-        int64_t rows = s->shape[0] - row < step ? s->shape[0] - row : step;
-        kg_tensor strip = strip_of(room.at, s, rows);
-        if (kg_read(x, strip, s->file, s->offset + (uint64_t)row * (kg_bytes(&strip) / (size_t)rows)))
+        kg_tensor strip = kg_slice(room, 0, s->shape[0] - row < step ? s->shape[0] - row : step);
+        if (kg_read(x, strip, s->file, s->offset + (uint64_t)row * (kg_bytes(&room) / (size_t)step)))
             return KG_FAILED;
-        kg_conv_pack(x, (kg_conv_pack_args){.out = kg_slice(out, row, kg_conv_padded(rows)), .in = strip});
+        kg_conv_pack(x, (kg_conv_pack_args){.out = kg_slice(out, row, kg_conv_padded(strip.shape[0])), .in = strip});
     }
     return KG_OK;
 }
@@ -45,17 +42,9 @@ static kg_status fill(kg_exec *x, const kg_resource *r, int segment, const kg_te
 {
     const vae *v = r->config;
     const kg_segment *g = &r->segments[segment];
-    size_t most = 1;
     for (int i = 0; i < g->count; ++i) {
         const vae_source *s = &v->source[g->first + i];
-        kg_tensor strip = strip_of(NULL, s, strip_rows(s));
-        if (s->packed && kg_bytes(&strip) > most)
-            most = kg_bytes(&strip);
-    }
-    kg_tensor room = kg_temp(x, KG_U8, KG_SHAPE((int64_t)most));
-    for (int i = 0; i < g->count; ++i) {
-        const vae_source *s = &v->source[g->first + i];
-        if (s->packed ? fill_packed(x, s, out[i], room) != KG_OK : kg_read(x, out[i], s->file, s->offset))
+        if (s->packed ? fill_packed(x, s, out[i]) != KG_OK : kg_read(x, out[i], s->file, s->offset))
             return kg_error_last()->status ? kg_error_last()->status : KG_CANCELLED;
     }
     return kg_error_last()->status;

@@ -75,7 +75,8 @@ static kg_status conv(build *b, const char *base, const char *rest, int64_t out,
     char weight[64], bias[64];
     snprintf(weight, sizeof weight, "%s.weight", rest);
     snprintf(bias, sizeof bias, "%s.bias", rest);
-    kg_status s = kt ? add(b, base, weight, 1, rows, 5, (int64_t[]){out, in, kt, k, k}) : add(b, base, weight, 1, rows, 4, (int64_t[]){out, in, k, k});
+    kg_status s = kt ? add(b, base, weight, 1, rows, 5, (int64_t[]){out, in, kt, k, k})
+                     : add(b, base, weight, 1, rows, 4, (int64_t[]){out, in, k, k});
     return s == KG_OK ? vector(b, base, bias, out, rows) : s;
 }
 

@@ -172,7 +172,8 @@ static void test_latent_frames(kg_exec *x)
         ((float *)scale.at)[c] = 1 / s[c];
     }
     memcpy(back.at, latent.at, kg_bytes(&latent));
-    kg_latent_frames(x, (kg_latent_frames_args){.latent = back, .frames = frames, .first = 1, .to_latent = 1, .scale = scale, .shift = shift});
+    kg_latent_frames(x, (kg_latent_frames_args){.latent = back, .frames = frames, .first = 1, .to_latent = 1, .scale = scale,
+        .shift = shift});
     CHECK(test_error(back.at, latent.at, kg_count(&latent)) < 1e-5);
 }
 
@@ -207,10 +208,12 @@ static void test_checksums(kg_exec *x, kg_isa isa)
     seed = 11;
     for (int i = 0; i < 4; ++i) {
         int64_t side = i == 1 ? 64 : 9, k = i == 2 ? 1 : 3;
-        kg_tensor in = fill(x, KG_SHAPE(1, side, side, 20)), w = fill(x, KG_SHAPE(48, 20, 3, k, k)), out = fill(x, KG_SHAPE(1, side, side, 40));
+        kg_tensor in = fill(x, KG_SHAPE(1, side, side, 20)), w = fill(x, KG_SHAPE(48, 20, 3, k, k));
+        kg_tensor out = fill(x, KG_SHAPE(1, side, side, 40));
         kg_tensor gamma = fill(x, KG_SHAPE(20)), history = fill(x, KG_SHAPE(2, side, side, 20)), bias = fill(x, KG_SHAPE(40));
         if (i < 3)
-            kg_conv(x, (kg_conv_args){.out = out, .in = in, .history = history, .weight = w, .bias = bias, .kt = 3, .kh = (int)k, .kw = (int)k});
+            kg_conv(x, (kg_conv_args){.out = out, .in = in, .history = history, .weight = w, .bias = bias, .kt = 3, .kh = (int)k,
+                .kw = (int)k});
         else
             kg_channel_norm(x, (kg_channel_norm_args){.out = out = in, .in = in, .gamma = gamma, .silu = 1});
         uint64_t h = kg_checksum(out.at, kg_bytes(&out));
