@@ -83,7 +83,8 @@ static void width(kg_points *out, int32_t c)
     }
     utf8proc_uint8_t *usual = NULL;
     utf8proc_encode_char(c, (utf8proc_uint8_t *)text);
-    if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &usual, UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT) > 0)
+    utf8proc_option_t nfkc = UTF8PROC_NULLTERM | UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT;
+    if (utf8proc_map((const utf8proc_uint8_t *)text, 0, &usual, nfkc) > 0)
         kg_points_utf8(out, (const char *)usual);
     else
         kg_points_add(out, c);

@@ -58,7 +58,8 @@ static uint32_t little32(const unsigned char *p)
 static uint32_t unit_offset(uint32_t unit) { return (unit >> 10) << ((unit & 512) >> 6); }
 
 /* Visits node i: all its children must lie in the table, its value inside the strings. Children are pushed on the stack. */
-static int visit(const unsigned char *table, uint32_t units, size_t strings, uint32_t i, unsigned char *seen, uint32_t *stack, size_t *depth)
+static int visit(const unsigned char *table, uint32_t units, size_t strings, uint32_t i, unsigned char *seen, uint32_t *stack,
+                 size_t *depth)
 {
     uint32_t unit = little32(table + (size_t)i * 4), base = i ^ unit_offset(unit);
     if ((base | 255) >= units)

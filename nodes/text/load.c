@@ -173,5 +173,5 @@ KG_NODE(text_load) = {
     .params_size = sizeof(params),
     .outputs = KG_PORTS({"model", "resource/umt5", 0, "for text.umt5"}),
     .params = KG_PARAMS(KG_PATH(params, path, KG_REQUIRED, "umt5_xxl_fp16.safetensors, or a folder or index of shards"),
-                        KG_PATH(params, tokenizer, 0, "spiece.model; left out: the tensor spiece_model of the file, or the file beside it")),
+                        KG_PATH(params, tokenizer, 0, "spiece.model; left out: the file's own tensor, or the file beside it")),
     .infer = infer};

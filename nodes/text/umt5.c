@@ -171,7 +171,8 @@ static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights
     int64_t n = h.shape[0];
     if (kg_enter(x, "ffn", 0, 0))
         return 1;
-    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), gate = kg_temp(x, act, KG_SHAPE(n, m->ffn)), up = kg_temp(x, act, KG_SHAPE(n, m->ffn));
+    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim));
+    kg_tensor gate = kg_temp(x, act, KG_SHAPE(n, m->ffn)), up = kg_temp(x, act, KG_SHAPE(n, m->ffn));
     norm(x, y, h, w->t[UMT5_NORM2]);
     kg_linear(x, (kg_linear_args){.out = gate, .in = y, .weight = w->t[UMT5_GATE]});
     kg_linear(x, (kg_linear_args){.out = up, .in = y, .weight = w->t[UMT5_UP]});

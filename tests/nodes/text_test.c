@@ -67,7 +67,8 @@ static void refused(session *s, const char *type, const kg_arg *args, int n, kg_
 {
     CHECK(kg_graph_add(s->graph, type, NULL, args, n) < 0, "%s", why);
     const kg_error *e = kg_error_last();
-    CHECK(e->status == status && (strstr(e->message, why) || strstr(e->hint, why)), "%d '%s' '%s', not '%s'", e->status, e->message, e->hint, why);
+    CHECK(e->status == status && (strstr(e->message, why) || strstr(e->hint, why)),
+          "%d '%s' '%s', not '%s'", e->status, e->message, e->hint, why);
     kg_error_clear();
 }
 #define REFUSED(s, type, status, why, ...) \
@@ -88,7 +89,8 @@ static void test_refused(void)
     unlink(golden_path(&g, "spiece.model"));
     REFUSED(&s, "text.load", KG_INPUT, "holds no tokenizer", arg_text("path", "model.safetensors"));
     float data[64] = {0};
-    test_tensor t[] = {{"token_embedding.weight", "F32", 2, {8, 4}, data}, {"blocks.0.pos_embedding.embedding.weight", "F32", 2, {32, 1}, data},
+    test_tensor t[] = {{"token_embedding.weight", "F32", 2, {8, 4}, data},
+        {"blocks.0.pos_embedding.embedding.weight", "F32", 2, {32, 1}, data},
         {"blocks.0.attn.q.weight", "F32", 2, {4, 4}, data}};
     test_write_safetensors(golden_path(&g, "model.safetensors"), t, 1, NULL);
     REFUSED(&s, "text.load", KG_INPUT, "0 layers", arg_text("path", "model.safetensors"));

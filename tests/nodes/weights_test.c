@@ -122,8 +122,8 @@ static void test_shards(kg_files *f)
 
 static void test_resource(kg_files *f)
 {
-    test_tensor t[] = {{"q", "F32", 2, {1, 3}, data}, {"k", "F32", 2, {1, 3}, data + 3}, {"v", "F32", 2, {1, 3}, data + 6}, {"n", "F32", 1, {3}, data},
-        {"h", "F16", 2, {1, 3}, data}};
+    test_tensor t[] = {{"q", "F32", 2, {1, 3}, data}, {"k", "F32", 2, {1, 3}, data + 3}, {"v", "F32", 2, {1, 3}, data + 6},
+        {"n", "F32", 1, {3}, data}, {"h", "F16", 2, {1, 3}, data}};
     test_write_safetensors("res.safetensors", t, 5, NULL);
     kg_checkpoint *ck = kg_checkpoint_open(f, "res.safetensors");
     kg_builder *b = kg_builder_new(ck);
