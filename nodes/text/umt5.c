@@ -2,6 +2,7 @@
  *
  * Only real tokens are run; the rows after them are zero, as the transformer expects (it attends to all of them). Each layer's
  * weights are used once for both prompts. ref: wan-spec 2.2, 2.3 (Wan2.1 wan/modules/t5.py, T5SelfAttention.forward) */
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,7 @@ static kg_status prepare(kg_prepare *x)
         status = tokenize(k, p->negative, &t->n[1], t->ids[1]);
     kg_tokenizer_free(k);
     free(model);
+    malloc_trim(0);                /* umT5's tokenizer took some 70 MiB, which no plan holds */
     x->result = t;
     x->destroy = free;
     return status;
