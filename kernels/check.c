@@ -1,3 +1,4 @@
+/* The refusal of a front, in words that name every operand, and its scratch. */
 #include "kernels/check.h"
 
 #include <stdio.h>

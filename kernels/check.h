@@ -5,11 +5,14 @@
 #include "kernels/kernel.h"
 
 static inline int kg_is_act(const kg_tensor *t) { return t->rank > 0 && (t->dtype == KG_F32 || t->dtype == KG_BF16); }
-static inline int kg_is_float(const kg_tensor *t) { return t->rank > 0 && (t->dtype == KG_F32 || t->dtype == KG_BF16 || t->dtype == KG_F16); }
+static inline int kg_is_float(const kg_tensor *t) { return kg_is_act(t) || (t->rank > 0 && t->dtype == KG_F16); }
 /* A vector of n floats, or none at all. */
 static inline int kg_is_vector(const kg_tensor *t, int64_t n) { return kg_is_float(t) && kg_rows(t) == 1 && kg_cols(t) == n; }
 static inline int kg_is_no_or_vector(const kg_tensor *t, int64_t n) { return !t->rank || kg_is_vector(t, n); }
-static inline int kg_is_rows(const kg_tensor *t, int64_t rows, int64_t cols) { return t->rank > 0 && kg_rows(t) == rows && kg_cols(t) == cols; }
+static inline int kg_is_rows(const kg_tensor *t, int64_t rows, int64_t cols)
+{
+    return t->rank > 0 && kg_rows(t) == rows && kg_cols(t) == cols;
+}
 
 /* Reports "OP: WHY: a f32 [3, 4], b bf16 [4]" through kg_front_fail; names are "a, b". */
 void kg_refuse(kg_exec *x, const char *op, const char *why, const char *names, int n, const kg_tensor *const *tensors);

@@ -62,7 +62,8 @@ static void norm(bench *b, kg_tensor y, kg_tensor out)
 {
     double t = now();
     kg_tensor m = kg_slice_cols(b->vector, 0, DIM);
-    kg_residual_norm(b->x, (kg_residual_norm_args){.x = b->stream, .y = y, .gate = m, .scale = m, .shift = m, .plus_one = 1, .out = out, .eps = 1e-6});
+    kg_residual_norm(b->x, (kg_residual_norm_args){.x = b->stream, .y = y, .gate = m, .scale = m, .shift = m,
+                                                     .plus_one = 1, .out = out, .eps = 1e-6});
     b->rows += now() - t;
 }
 

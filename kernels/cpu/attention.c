@@ -2,10 +2,10 @@
  * the sum of a row are carried from tile to tile of keys, and what was summed so far is scaled down when a greater score appears
  * (ref: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., FlashAttention, 2022).
  *
- * Both products go through oneDNN; queries and keys are copied side by side for them, since rows of a fused product lie a multiple of
- * 4 KiB apart, in the same few lines of the cache. In bf16 the probabilities, at most 1 before they are divided by their sum, are rounded for the
- * second product; the sum is of the unrounded ones. out may be q: a tile reads its queries before it writes, and no other tile
- * reads them. */
+ * Both products go through oneDNN; queries and keys are copied side by side for them, since rows of a fused product lie
+ * a multiple of 4 KiB apart, in the same few lines of the cache. In bf16 the probabilities, at most 1 before they are
+ * divided by their sum, are rounded for the second product; the sum is of the unrounded ones. out may be q: a tile reads
+ * its queries before it writes, and no other tile reads them. */
 #ifndef KG_ISA_NAME
 #include "kernels/check.h"
 #include "kernels/cpu/matmul.h"
@@ -186,12 +186,15 @@ static void merge_rows(float *sum, const float *add, const float *keep, int64_t 
         }
 }
 
-static void finish_rows(const kg_tensor *out, int64_t row, int64_t col, const float *sum, const float *total, int64_t rows, int64_t cols)
+static void finish_rows(const kg_tensor *out, int64_t row, int64_t col, const float *sum, const float *total, int64_t rows,
+                        int64_t cols)
 {
     for (int64_t i = 0; i < rows; ++i) {
         float factor = 1 / total[i];
-        for (int64_t k = 0; k < cols; k += LANES)
-            v_store(out->at, out->dtype, (row + i) * out->row + col + k, cols - k, v_load(sum, KG_F32, i * cols + k, cols - k) * factor);
+        for (int64_t k = 0; k < cols; k += LANES) {
+            vf v = v_load(sum, KG_F32, i * cols + k, cols - k) * factor;
+            v_store(out->at, out->dtype, (row + i) * out->row + col + k, cols - k, v);
+        }
     }
 }
 

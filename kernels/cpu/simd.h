@@ -2,7 +2,8 @@
  *
  * GCC's vector types do the arithmetic (one AVX-512 register, two AVX ones or four SSE ones), so the portable form is the same
  * code. Products and sums are fused by v_fma alone, where the instruction set can (the build says -ffp-contract=off): bits differ
- * between instruction sets, never between compilers or threads. Every name here and in a body is spelled through KG_FN, which adds the instruction set's name. */
+ * between instruction sets, never between compilers or threads. Every name here and in a body is spelled through KG_FN, which
+ * adds the instruction set's name. */
 #ifndef KG_KERNELS_CPU_SIMD_H
 #define KG_KERNELS_CPU_SIMD_H
 
@@ -189,7 +190,8 @@ KG_INLINE void v_store(void *p, kg_dtype t, int64_t i, int64_t n, vf v)
     if (t == KG_F32)
         _mm512_mask_storeu_ps((float *)p + i, (__mmask16)lanes, (__m512)v);
     else
-        _mm256_mask_storeu_epi16((uint16_t *)p + i, (__mmask16)lanes, (__m256i)(t == KG_BF16 ? v_float_to_bf16(v) : v_float_to_half(v)));
+        _mm256_mask_storeu_epi16((uint16_t *)p + i, (__mmask16)lanes,
+                                 (__m256i)(t == KG_BF16 ? v_float_to_bf16(v) : v_float_to_half(v)));
 #else
     size_t size = t == KG_F32 ? 4 : 2;
     float part[LANES];

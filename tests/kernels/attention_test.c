@@ -80,9 +80,12 @@ int main(void)
 {
     static const attention_case cases[] = {
         {.nq = 1, .nk = 1, .d = 8, .heads = 1, .scale = 1}, {.nq = 5, .nk = 3, .d = 64, .heads = 2, .bias = 1, .scale = 1},
-        {.nq = 129, .nk = 129, .d = 128, .heads = 2, .fused = 1, .scale = 0.088}, {.nq = 33, .nk = 1100, .d = 20, .heads = 3, .scale = 0.3},
-        {.nq = 140, .nk = 140, .d = 384, .heads = 1, .over = 1, .scale = 0.05}, {.nq = 520, .nk = 520, .d = 64, .heads = 2, .bias = 1, .scale = 1},
-        {.nq = 20, .nk = 600, .d = 16, .heads = 2, .scale = 60}, {.nq = 257, .nk = 515, .d = 128, .heads = 1, .out = KG_BF16, .scale = 0.088}};
+        {.nq = 129, .nk = 129, .d = 128, .heads = 2, .fused = 1, .scale = 0.088},
+        {.nq = 33, .nk = 1100, .d = 20, .heads = 3, .scale = 0.3},
+        {.nq = 140, .nk = 140, .d = 384, .heads = 1, .over = 1, .scale = 0.05},
+        {.nq = 520, .nk = 520, .d = 64, .heads = 2, .bias = 1, .scale = 1},
+        {.nq = 20, .nk = 600, .d = 16, .heads = 2, .scale = 60},
+        {.nq = 257, .nk = 515, .d = 128, .heads = 1, .out = KG_BF16, .scale = 0.088}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
         for (int t = 0; t < 2; ++t) {
             attention_case c = cases[i];

@@ -35,14 +35,15 @@ static uint64_t residual_norm(int threads, int64_t rows, int64_t dim, int form, 
         for (int64_t i = 0; i < dim; ++i)
             var += (sum[r * dim + i] - mean) * (sum[r * dim + i] - mean) / (double)dim;
         for (int64_t i = 0; i < dim; ++i)
-            want[r * dim + i] = (sum[r * dim + i] - mean) / sqrt(var + a.eps) * (a.scale.rank ? at_or(&a.scale, i, 0) + a.plus_one : 1) +
-                                at_or(&a.shift, i, 0);
+            want[r * dim + i] = (sum[r * dim + i] - mean) / sqrt(var + a.eps) *
+                                    (a.scale.rank ? at_or(&a.scale, i, 0) + a.plus_one : 1) + at_or(&a.shift, i, 0);
     }
     kg_residual_norm(m.x, a);
     CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
     CHECK(ops_error(&a.x, sum) < 1e-6, "residual, form %d: %g", form, ops_error(&a.x, sum));
     if (a.out.rank && dim > 1)
-        CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6 + offset * 2e-7), "norm of %d, form %d: %g", (int)dim, form, ops_error(&a.out, want));
+        CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6 + offset * 2e-7), "norm of %d, form %d: %g", (int)dim, form,
+              ops_error(&a.out, want));
     uint64_t h = ops_hash(&a.x) ^ (a.out.rank ? ops_hash(&a.out) : 0);
     ops_close(&m);
     return h;
@@ -53,7 +54,8 @@ static uint64_t rms_norm(int threads, int64_t rows, int heads, int64_t pairs, in
     ops_machine m = ops_open(threads, (size_t)32 << 20);
     uint64_t seed = (uint64_t)form;
     int64_t dim = heads * pairs * 2;
-    kg_rms_norm_args a = {.in = ops_rows(m.x, types[form % 2], rows, dim, 3, &seed), .weight = ops_vector(m.x, types[form % 3], dim, &seed), .eps = 1e-6};
+    kg_rms_norm_args a = {.in = ops_rows(m.x, types[form % 2], rows, dim, 3, &seed), .eps = 1e-6};
+    a.weight = ops_vector(m.x, types[form % 3], dim, &seed);
     if (form & 2)
         a.rope = kg_view(ops_rows(m.x, KG_F32, rows, pairs * 2, 0, &seed), KG_SHAPE(rows, pairs, 2));
     a.out = form & 4 ? a.in : ops_rows(m.x, types[form / 2 % 2], rows, dim, 1, &seed);
@@ -84,7 +86,8 @@ static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
 {
     ops_machine m = ops_open(threads, (size_t)64 << 20);
     uint64_t seed = (uint64_t)form;
-    kg_tensor in = ops_rows(m.x, types[form % 3], rows, cols, form % 2 * 3, &seed), out = ops_rows(m.x, types[form / 3 % 3], rows, cols, form % 2, &seed);
+    kg_tensor in = ops_rows(m.x, types[form % 3], rows, cols, form % 2 * 3, &seed);
+    kg_tensor out = ops_rows(m.x, types[form / 3 % 3], rows, cols, form % 2, &seed);
     int op = form % 7 % 3;
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < cols; ++i) {
@@ -96,7 +99,8 @@ static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
     kg_unary(m.x, (kg_unary_args){.out = out, .in = in, .op = op});
     CHECK(ops_error(&out, want) < ops_bound(out.dtype, 3e-7), "unary form %d: %g", form, ops_error(&out, want));
     uint64_t h = ops_hash(&out);
-    kg_tensor gate = ops_rows(m.x, types[form % 2], rows, cols, 1, &seed), up = ops_rows(m.x, types[form / 2 % 2], rows, cols, 2, &seed);
+    kg_tensor gate = ops_rows(m.x, types[form % 2], rows, cols, 1, &seed);
+    kg_tensor up = ops_rows(m.x, types[form / 2 % 2], rows, cols, 2, &seed);
     kg_tensor gated = ops_rows(m.x, types[form / 4 % 2], rows, cols, 3, &seed);
     kg_gated_gelu(m.x, (kg_gated_gelu_args){.out = gated, .gate = gate, .up = up});
     for (int64_t i = 0; i < rows * cols; ++i)
@@ -125,7 +129,8 @@ static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
 static void casts(kg_dtype type)
 {
     ops_machine m = ops_open(1, (size_t)8 << 20);
-    kg_tensor half = kg_temp(m.x, type, KG_SHAPE(65536)), wide = kg_temp(m.x, KG_F32, KG_SHAPE(65536)), back = kg_temp(m.x, type, KG_SHAPE(65536));
+    kg_tensor half = kg_temp(m.x, type, KG_SHAPE(65536)), back = kg_temp(m.x, type, KG_SHAPE(65536));
+    kg_tensor wide = kg_temp(m.x, KG_F32, KG_SHAPE(65536));
     uint64_t seed = 3;
     int wrong = 0;
     for (int i = 0; i < 65536; ++i)
@@ -163,7 +168,9 @@ static uint64_t tables(int threads)
         for (int h = 0; h < 4; ++h)
             for (int w = 0; w < 5; ++w)
                 for (int j = 0; j < 64; ++j, i += 2) {
-                    double angle = j < 22 ? f * pow(10000, -2.0 * j / 44) : j < 43 ? h * pow(10000, -2.0 * (j - 22) / 42) : w * pow(10000, -2.0 * (j - 43) / 42);
+                    double angle = j < 22   ? f * pow(10000, -2.0 * j / 44)
+                                   : j < 43 ? h * pow(10000, -2.0 * (j - 22) / 42)
+                                            : w * pow(10000, -2.0 * (j - 43) / 42);
                     want[i] = cos(angle), want[i + 1] = sin(angle);
                 }
     t = kg_view(t, KG_SHAPE(60, 128));
@@ -196,7 +203,8 @@ static uint64_t patches(int threads, kg_dtype type)
         for (int t = 0; t < T; ++t)
             for (int h = 0; h < H; ++h)
                 for (int w = 0; w < W; ++w)
-                    wrong += ops_get(&tokens, (t * H / 2 + h / 2) * W / 2 + w / 2, (h % 2 * 2 + w % 2) * C + c) != ops_get(&flat, c, (t * H + h) * W + w);
+                    wrong += ops_get(&tokens, (t * H / 2 + h / 2) * W / 2 + w / 2, (h % 2 * 2 + w % 2) * C + c) !=
+                             ops_get(&flat, c, (t * H + h) * W + w);
     CHECK(wrong == 0, "%d elements of a latent", wrong);
     hash ^= ops_hash(&flat);
     ops_close(&m);
@@ -223,7 +231,8 @@ static void refusals(void)
     ops_machine m = ops_open(1, 1 << 20);
     uint64_t seed = 1;
     kg_tensor a = ops_rows(m.x, KG_F32, 3, 8, 0, &seed), b = ops_rows(m.x, KG_F32, 3, 9, 0, &seed);
-    static const char *const op[] = {"residual_norm", "rms_norm", "rope_table", "unary", "gated_gelu", "combine", "patchify", "unpatchify", "noise"};
+    static const char *const op[] = {"residual_norm", "rms_norm", "rope_table", "unary", "gated_gelu",
+                                     "combine", "patchify", "unpatchify", "noise"};
     for (int i = 0; i < 9; ++i) {
         switch (i) {
         case 0: kg_residual_norm(m.x, (kg_residual_norm_args){.x = a, .y = b}); break;
