@@ -36,7 +36,10 @@ static void compare(session *s, int node, int port, const golden *g, const char 
     float *rows = session_run(s, node, port, &count);
     if (!rows)
         return;
-    golden_compare(g, name, rows, n, most);
+    if (most < 1e-3)
+        golden_compare(g, name, rows, n, most);
+    else       /* bf16: not what the goldens' limits are about */
+        CHECK(test_error(rows, golden_f32(g, name, &n), n) < most, "%s", name);
     int zero = 1;
     for (int64_t i = n; i < count; ++i)
         zero &= rows[i] == 0;

@@ -136,10 +136,30 @@ SOLVER = [
     ("dpm-no-history", "DPM++ of order 1", "solvers", "nodes/lib/solver.c", "k->y1 = 0.5 * c / r;", "k->y1 = 0 * c / r;"),
 ]
 
+TEXT = [
+    ("text-scaled", "the text encoder's attention with 1/sqrt(d)", "umt5", "nodes/text/umt5.c",
+     ".heads = (int)m->heads, .scale = 1}", ".heads = (int)m->heads, .scale = 1 / sqrt((double)(m->inner / m->heads))}"),
+    ("text-bias-once", "relative positions in the first layer alone, as in T5", "umt5", "nodes/text/umt5.c",
+     "kg_work(x, spread, NULL,", "kg_work(x, i ? zero : spread, NULL,"),
+    ("text-bias-sign", "relative positions as query - key", "umt5", "nodes/text/umt5.c", "umt5_bucket(i - span + 1,", "umt5_bucket(span - 1 - i,"),
+    ("text-bias-rounded", "buckets of positions rounded, not truncated", "umt5", "nodes/text/umt5.c", "exact + (int)steps", "exact + (int)lroundf(steps)"),
+    ("text-gate-swapped", "GELU on the wrong branch", "umt5", "nodes/text/umt5.c", ".gate = gate, .up = up", ".gate = up, .up = gate"),
+    ("text-norm-eps", "RMS norm with 1e-5", "umt5_eps", "nodes/text/umt5.c", ".eps = 1e-6", ".eps = 1e-5"),
+    ("text-embedding-scaled", "embeddings times sqrt(dim)", "umt5", "nodes/text/umt5.c",
+     "*out++ = widened(", "*out++ = sqrtf((float)m->dim) * widened("),
+    ("text-no-final-norm", "no norm after the last layer", "umt5", "nodes/text/umt5.c",
+     "norm(x, kg_slice(out, 0, n), h[b], w.t[0]);", "kg_unary(x, (kg_unary_args){.out = kg_slice(out, 0, n), .in = h[b]});"),
+    ("text-norms-swapped", "the two norms of a layer swapped", "umt5_hf", "nodes/text/umt5.c",
+     "h, w->t[UMT5_NORM1]", "h, w->t[UMT5_NORM2 ]", "h, w->t[UMT5_NORM2]", "h, w->t[UMT5_NORM1]"),
+    ("text-padding", "padding attended inside the encoder", "umt5", "nodes/text/umt5.c",
+     "    return KG_OK;\n}\n\nstatic kg_status prepare", "    *n = UMT5_TOKENS;\n    return KG_OK;\n}\n\nstatic kg_status prepare"),
+    ("text-no-end", "prompts that do not end in </s>", "umt5", "nodes/lib/tokenizer.cc", "ids[n++] = t->special.eos;", "ids[n++] = t->special.pad;"),
+]
+
 
 def rows(test, table):
     """A row has one replacement, or two: old, new, old, new."""
     return [Trap(name, what, test, golden, file, [(e[i], e[i + 1]) for i in range(0, len(e), 2)]) for name, what, golden, file, *e in table]
 
 
-TRAPS = rows("golden_dit_test", DIT) + rows("golden_sample_test", SAMPLE) + rows("solver_test", SOLVER) + rows("golden_vae_test", VAE)
+TRAPS = rows("golden_dit_test", DIT) + rows("golden_sample_test", SAMPLE) + rows("solver_test", SOLVER) + rows("golden_vae_test", VAE) + rows("text_test", TEXT)
