@@ -9,7 +9,7 @@
 
 typedef struct params { const char *path; } params;
 
-enum { STRIP_BYTES = 16 << 20 };       /* of a weight that is read at once */
+enum { STRIP_BYTES = 4 << 20 };        /* of a weight that is read at once */
 
 /* Sixteen output channels at least: a panel of the packed form. */
 static int64_t strip_rows(const vae_source *s)
@@ -22,7 +22,7 @@ static int64_t strip_rows(const vae_source *s)
     return rows < s->shape[0] ? rows : s->shape[0];
 }
 
-/* A strip for each packed weight of a segment (three at most) stays below the 64 MiB that a fill may take. */
+/* One strip for each packed weight of a segment, three at most: far below the 64 MiB that a fill may take. */
 static kg_status fill_packed(kg_exec *x, const vae_source *s, kg_tensor out)
 {
     int64_t shape[KG_RANK], step = strip_rows(s);
