@@ -2,10 +2,10 @@
  * the sum of a row are carried from tile to tile of keys, and what was summed so far is scaled down when a greater score appears
  * (ref: Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., FlashAttention, 2022).
  *
- * Both products go through oneDNN; queries and keys are copied side by side for them, since rows of a fused product lie
- * a multiple of 4 KiB apart, in the same few lines of the cache. In bf16 the probabilities, at most 1 before they are
- * divided by their sum, are rounded for the second product; the sum is of the unrounded ones. out may be q: a tile reads
- * its queries before it writes, and no other tile reads them. */
+ * Both products go through oneDNN; what they read is copied side by side, since rows of a fused product lie a multiple of
+ * 4 KiB apart, in the same few lines of the cache, and since oneDNN would allocate room to do it. In bf16 the probabilities, at
+ * most 1 before they are divided by their sum, are rounded for the second product; the sum is of the unrounded ones. out may be
+ * q: a tile reads its queries before it writes, and no other tile reads them. */
 #ifndef KG_ISA_NAME
 #include "kernels/check.h"
 #include "kernels/cpu/matmul.h"
@@ -49,7 +49,7 @@ static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t steps(int64_t n, int64_t step) { return (n + step - 1) / step; }
 static int64_t even(int64_t n, int64_t most) { return n ? steps(n, steps(n, most)) : 1; }
 
-/* Floats of a worker: scores, two results [q, d], three vectors [q], queries and keys; rounded up so that parts start at multiples
+/* Floats of a worker: scores, two results [q, d], three vectors [q], queries, keys or values; rounded up so that parts start at multiples
  * of 64 bytes. */
 static int64_t scores_floats(const kg_attention_args *a)
 {
@@ -73,7 +73,7 @@ static int prepare(attention_job *j)
         int64_t rows = last_q ? j->nq - (j->q_tiles - 1) * j->q_tile : j->q_tile;
         int64_t cols = last_k ? j->nk - (steps(j->nk, j->k_tile) - 1) * j->k_tile : j->k_tile;
         kg_matmul_shape qk = {.type = a->q.dtype, .m = rows, .n = cols, .k = j->d, .lda = j->d, .ldb = j->d, .transposed = 1};
-        kg_matmul_shape pv = {.type = a->q.dtype, .m = rows, .n = j->d, .k = cols, .lda = cols, .ldb = a->v.row};
+        kg_matmul_shape pv = {.type = a->q.dtype, .m = rows, .n = j->d, .k = cols, .lda = cols, .ldb = j->d};
         if (!(j->qk[last_q][last_k] = kg_matmul_get(qk)) || !(j->pv[last_q][last_k] = kg_matmul_get(pv)))
             return 0;
     }
@@ -101,7 +101,7 @@ static void attention_tile(void *arg, int64_t tile, int worker)
     float *scores = (float *)(void *)scratch, *sum = scores + scores_floats(a);
     int64_t part = Q_TILE * steps(j->d, LANES) * LANES;
     float *add = sum + part, *most = add + part;
-    char *q = (char *)(most + 3 * Q_TILE), *k = q + (size_t)part * sizeof(float), *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
+    char *q = (char *)(most + 3 * Q_TILE), *kv = q + (size_t)part * sizeof(float), *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
     softmax_tile t = {.scores = scores, .rows = rows, .most = most, .sum = most + Q_TILE, .keep = most + 2 * Q_TILE,
         .scale = (float)a->scale, .type = a->q.dtype};
     int last_q = q0 + j->q_tile >= j->nq, failed = 0;
@@ -113,10 +113,11 @@ static void attention_tile(void *arg, int64_t tile, int worker)
         t.cols = at_most(j->k_tile, j->nk - k0);
         if (a->bias.rank)
             t.bias = (const float *)a->bias.at + head * a->bias.row + k0 - q0 + (kg_cols(&a->bias) - 1) / 2;
-        side_by_side(k, &a->k, k0, col, t.cols, j->d);
-        failed |= kg_matmul_run(j->qk[last_q][last_k], q, k, scores, own);
+        side_by_side(kv, &a->k, k0, col, t.cols, j->d);
+        failed |= kg_matmul_run(j->qk[last_q][last_k], q, kv, scores, own);
         j->fn->softmax(&t);
-        failed |= kg_matmul_run(j->pv[last_q][last_k], scores, element(&a->v, k0, col), k0 ? add : sum, own);
+        side_by_side(kv, &a->v, k0, col, t.cols, j->d);
+        failed |= kg_matmul_run(j->pv[last_q][last_k], scores, kv, k0 ? add : sum, own);
         if (k0)
             j->fn->merge(sum, add, t.keep, rows, j->d);
     }
