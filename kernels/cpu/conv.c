@@ -8,7 +8,7 @@
  *
  * Invariants: work is cut by shape alone and a task writes what nobody else writes, so bits do not depend on the number of
  * threads. Scratch does not grow with the frame: weights are transformed GROUP_FLOATS at a time (never kept: packed weights cost
- * what the file does), tiles BAND_FLOATS at a time, and a worker holds the points of GROUP_ROWS rows of 48 columns. */
+ * what the file does), tiles BAND_FLOATS at a time, and a worker holds the products of one block of tiles, 48 columns wide. */
 #include "kernels/cpu/cpu.h"
 
 enum { GROUP_COLS = 48, GROUP_PANELS = GROUP_COLS / KG_CONV_PANEL };
