@@ -1,6 +1,8 @@
 /* Linear layers: tiles of out by 448 rows and 128 columns, fixed by shape. A tile's product goes to scratch and on to out with bias,
  * activation and rounding while it is in the cache. Weights of another type than the products' are widened (or rounded) for one
- * tile at a time, so there is never a second copy of a model; long rows make narrower tiles, so that scratch stays small.
+ * tile at a time, so there is never a second copy of a model; long rows make narrower tiles, so that scratch stays small. Rows of
+ * a slice are copied side by side first, once for all the tiles in a row that a worker takes: oneDNN is faster on those, and would
+ * allocate for others.
  *
  * This file includes itself for each instruction set: the part under KG_ISA_NAME is compiled three times. */
 #ifndef KG_ISA_NAME
@@ -21,16 +23,6 @@ static const linear_fns *const fns[KG_ISAS] = KG_OF_ISA(linear_fns);
 
 enum { M_TILE = 448, N_TILE = 128, LONG = 4096 };
 
-typedef struct linear_job {
-    const kg_linear_args *a;
-    const linear_fns *fn;
-    int64_t m, n, k, m_tile, n_tile, n_tiles;
-    int convert;                               /* weights are not of the products' type */
-    const kg_matmul *product[2][2];            /* last tile of m, last of n */
-    size_t worker_bytes;
-    atomic_int failed;
-} linear_job;
-
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t steps(int64_t n, int64_t step) { return (n + step - 1) / step; }
 
@@ -40,22 +32,41 @@ static int64_t tile_height(int64_t m) { return m ? steps(m, steps(m, M_TILE)) : 
 static int converts(const kg_linear_args *a) { return a->weight.dtype != a->in.dtype; }
 static int64_t tile_width(const kg_linear_args *a) { return converts(a) && kg_cols(&a->in) > LONG ? N_TILE / 2 : N_TILE; }
 
-/* A worker has the product's tile, converted weights, then oneDNN's own; every part starts at a multiple of 64. */
-static size_t c_bytes(const kg_linear_args *a) { return (size_t)(tile_height(kg_rows(&a->in)) * N_TILE) * sizeof(float); }
+static int sliced(const kg_linear_args *a) { return a->in.row != kg_cols(&a->in); }
+static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static size_t worker_bytes(const kg_linear_args *a)
+/* A worker has: the number of the rows it copied, those rows, the product's tile, converted weights, and room for oneDNN. */
+typedef struct parts { size_t rows, c, weights, own, all; } parts;
+
+static parts worker_parts(const kg_linear_args *a)
 {
-    size_t weights = converts(a) ? (size_t)(tile_width(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype) : 0;
-    return c_bytes(a) + weights + KG_MATMUL_SCRATCH;
+    int64_t k = kg_cols(&a->in), height = tile_height(kg_rows(&a->in));
+    size_t size = kg_dtype_bytes(a->in.dtype);
+    parts p = {.rows = 64};
+    p.c = p.rows + (sliced(a) ? whole_lines((size_t)(height * k) * size) : 0);
+    p.weights = p.c + (size_t)(height * N_TILE) * sizeof(float);
+    p.own = p.weights + (converts(a) ? whole_lines((size_t)(tile_width(a) * k) * size) : 0);
+    p.all = p.own + KG_MATMUL_SCRATCH;
+    return p;
 }
 
-size_t kg_cpu_linear_scratch(const kg_linear_args *a, int workers) { return worker_bytes(a) * (size_t)workers; }
+size_t kg_cpu_linear_scratch(const kg_linear_args *a, int workers) { return worker_parts(a).all * (size_t)workers; }
+
+typedef struct linear_job {
+    const kg_linear_args *a;
+    const linear_fns *fn;
+    int64_t m, n, k, m_tile, n_tile, n_tiles;
+    int convert;                               /* weights are not of the products' type */
+    const kg_matmul *product[2][2];            /* last tile of m, last of n */
+    parts part;
+    atomic_int failed;
+} linear_job;
 
 static int prepare(linear_job *j)
 {
     for (int i = 0; i < 4; ++i) {
         int last_m = i & 1, last_n = i >> 1;
-        kg_matmul_shape s = {.type = j->a->in.dtype, .k = j->k, .lda = j->a->in.row, .transposed = 1};
+        kg_matmul_shape s = {.type = j->a->in.dtype, .k = j->k, .lda = j->k, .transposed = 1};
         s.m = last_m ? j->m - (steps(j->m, j->m_tile) - 1) * j->m_tile : j->m_tile;
         s.n = last_n ? j->n - (j->n_tiles - 1) * j->n_tile : at_most(j->n_tile, j->n);
         s.ldb = j->convert ? j->k : j->a->weight.row;
@@ -65,21 +76,36 @@ static int prepare(linear_job *j)
     return 1;
 }
 
+/* The tile's rows of in, side by side. */
+static const char *rows_of(const linear_job *j, char *scratch, int64_t m0, int64_t rows)
+{
+    const kg_linear_args *a = j->a;
+    size_t size = kg_dtype_bytes(a->in.dtype), bytes = (size_t)j->k * size;
+    const char *in = (const char *)a->in.at + (size_t)(m0 * a->in.row) * size;
+    int64_t *have = (int64_t *)(void *)scratch;
+    if (!sliced(a))
+        return in;
+    for (int64_t r = 0; *have != m0 && r < rows; ++r)
+        memcpy(scratch + j->part.rows + (size_t)r * bytes, in + (size_t)(r * a->in.row) * size, bytes);
+    *have = m0;
+    return scratch + j->part.rows;
+}
+
 static void linear_tile(void *arg, int64_t tile, int worker)
 {
     linear_job *j = arg;
     const kg_linear_args *a = j->a;
     int64_t m0 = tile / j->n_tiles * j->m_tile, n0 = tile % j->n_tiles * j->n_tile;
     int64_t rows = at_most(j->m_tile, j->m - m0), cols = at_most(j->n_tile, j->n - n0);
-    char *scratch = (char *)a->scratch.at + (size_t)worker * j->worker_bytes, *own = scratch + j->worker_bytes - KG_MATMUL_SCRATCH;
-    float *c = (float *)(void *)scratch;
-    const char *in = (const char *)a->in.at + (size_t)(m0 * a->in.row) * kg_dtype_bytes(a->in.dtype);
+    char *scratch = (char *)a->scratch.at + (size_t)worker * j->part.all;
+    float *c = (float *)(void *)(scratch + j->part.c);
+    const char *in = rows_of(j, scratch, m0, rows);
     const char *weight = (const char *)a->weight.at + (size_t)(n0 * a->weight.row) * kg_dtype_bytes(a->weight.dtype);
     if (j->convert) {
-        j->fn->convert(scratch + c_bytes(a), a->in.dtype, weight, a->weight.dtype, cols, j->k, a->weight.row);
-        weight = scratch + c_bytes(a);
+        j->fn->convert(scratch + j->part.weights, a->in.dtype, weight, a->weight.dtype, cols, j->k, a->weight.row);
+        weight = scratch + j->part.weights;
     }
-    if (kg_matmul_run(j->product[m0 + j->m_tile >= j->m][n0 + j->n_tile >= j->n], in, weight, c, own))
+    if (kg_matmul_run(j->product[m0 + j->m_tile >= j->m][n0 + j->n_tile >= j->n], in, weight, c, scratch + j->part.own))
         atomic_store(&j->failed, 1);
     j->fn->finish(a, c, m0, rows, n0, cols);
 }
@@ -91,9 +117,11 @@ void kg_cpu_linear(kg_exec *x, const kg_linear_args *a)
     j.m_tile = tile_height(j.m);
     j.n_tile = tile_width(a);
     j.n_tiles = steps(j.n, j.n_tile);
-    j.worker_bytes = worker_bytes(a);
+    j.part = worker_parts(a);
     if (!prepare(&j))
         return;
+    for (int w = 0; w < kg_front_workers(x); ++w)
+        *(int64_t *)(void *)((char *)a->scratch.at + (size_t)w * j.part.all) = -1;
     kg_cpu_for(x, steps(j.m, j.m_tile) * j.n_tiles, linear_tile, &j);
     if (atomic_load(&j.failed))
         kg_front_fail(x, "linear", "oneDNN failed: out of host memory?");
