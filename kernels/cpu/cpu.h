@@ -15,9 +15,9 @@ typedef struct kg_pool kg_pool;
 kg_pool *kg_pool_new(int threads);             /* NULL when a thread cannot be made                             */
 void kg_pool_free(kg_pool *p);
 int kg_pool_threads(const kg_pool *p);
-/* Hands tiles 0 .. tiles-1 to all workers, the caller among them (worker 0), and returns when all are done. Stops handing out
- * when stop(arg) says so. */
-void kg_pool_run(kg_pool *p, int64_t tiles, kg_tile_fn *fn, void *arg, int (*stop)(void *), void *stop_arg);
+/* Hands tiles 0 .. tiles-1 to `most` workers at most, the caller among them (worker 0), and returns when all are done. Stops
+ * handing out when stop(arg) says so. */
+void kg_pool_run(kg_pool *p, int most, int64_t tiles, kg_tile_fn *fn, void *arg, int (*stop)(void *), void *stop_arg);
 
 /* Threads that will call oneDNN say so first (kg_cpu_for does it for its workers): one OpenMP thread each. */
 void kg_cpu_single(void);

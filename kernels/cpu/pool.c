@@ -26,6 +26,7 @@ struct kg_pool {
     atomic_int inside;                         /* workers that are at the job; changes under lock */
     int open, quit;                            /* under lock: the job may still be joined; the pool ends */
     atomic_llong next;
+    int most;                                  /* workers that may take part: scratch is for so many */
     int64_t tiles;
     kg_tile_fn *fn;
     void *arg;
@@ -54,7 +55,7 @@ static void pause_cpu(void)
 static void take_tiles(kg_pool *p, int index)
 {
     kg_cpu_single();
-    while (!p->stop || !p->stop(p->stop_arg)) {
+    while (index < p->most && (!p->stop || !p->stop(p->stop_arg))) {
         int64_t tile = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
         if (tile >= p->tiles)
             return;
@@ -168,11 +169,12 @@ void kg_pool_free(kg_pool *p)
 
 int kg_pool_threads(const kg_pool *p) { return p->threads; }
 
-void kg_pool_run(kg_pool *p, int64_t tiles, kg_tile_fn *fn, void *arg, int (*stop)(void *), void *stop_arg)
+void kg_pool_run(kg_pool *p, int most, int64_t tiles, kg_tile_fn *fn, void *arg, int (*stop)(void *), void *stop_arg)
 {
     if (tiles <= 0)
         return;
     pthread_mutex_lock(&p->run);
+    p->most = most;
     p->tiles = tiles;
     p->fn = fn;
     p->arg = arg;
@@ -193,7 +195,7 @@ static int cancelled(void *x) { return kg_cancelled(x); }
 void kg_cpu_for(kg_exec *x, int64_t tiles, kg_tile_fn *fn, void *arg)
 {
     if (kg_exec_lane(x) == KG_LANE_COMPUTE) {
-        kg_pool_run(kg_exec_device(x)->self, tiles, fn, arg, cancelled, x);
+        kg_pool_run(kg_exec_device(x)->self, kg_exec_device(x)->profile.threads, tiles, fn, arg, cancelled, x);
         return;
     }
     kg_cpu_single();

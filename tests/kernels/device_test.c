@@ -42,6 +42,11 @@ static void tiles(int threads)
     kg_cpu_for(m.x, TILES, count, c);
     CHECK(sum(c, &most) == TILES && most == 1, "%d threads", threads);
     memset(c, 0, sizeof *c);
+    m.device->profile.threads = 1;             /* scratch is made for as many as the profile says */
+    kg_cpu_for(m.x, TILES, count, c);
+    CHECK(sum(c, &most) == TILES && most == 1 && atomic_load(&c->worker[0]) == TILES, "a profile of one thread");
+    m.device->profile.threads = threads;
+    memset(c, 0, sizeof *c);
     m.x->ctx->lane = KG_LANE_COPY;
     kg_cpu_for(m.x, TILES, count, c);
     CHECK(sum(c, &most) == TILES && most == 1 && atomic_load(&c->worker[0]) == TILES, "the copy lane is one thread");
