@@ -55,7 +55,7 @@ static void pause_cpu(void)
 static void take_tiles(kg_pool *p, int index)
 {
     kg_cpu_single();
-    while (index < p->most && (!p->stop || !p->stop(p->stop_arg))) {
+    while ((!index || index < p->most) && (!p->stop || !p->stop(p->stop_arg))) {
         int64_t tile = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
         if (tile >= p->tiles)
             return;
