@@ -112,6 +112,29 @@ DIT = [
      '    kg_builder_weight(b, KG_SHAPE(d), "blocks.%d.%s.norm_k.weight", i, group);\n    kg_builder_weight(b, KG_SHAPE(d), "blocks.%d.%s.norm_q.weight", i, group);'),
 ]
 
+TEXT = [
+    ("umt5-scaled", "scores divided by sqrt(head size)", "umt5", "nodes/text/umt5.c",
+     ".heads = (int)m->heads, .scale = 1}", ".heads = (int)m->heads, .scale = 1 / sqrt((double)m->inner / (double)m->heads)}"),
+    ("umt5-shared-bias", "one table of relative positions for all layers", "umt5", "nodes/text/load.c",
+     '"blocks.%d.pos_embedding.embedding.weight", i);', '"blocks.%d.pos_embedding.embedding.weight", 0 * i);'),
+    ("umt5-bucket", "buckets off by one", "umt5", "nodes/text/umt5.c", "    if (m < exact)\n", "    if (m <= exact)\n"),
+    ("umt5-bucket-log", "the wide buckets up to a distance of 256", "umt5", "nodes/text/umt5.c", "(float)log(128.0 / exact)", "(float)log(256.0 / exact)"),
+    ("umt5-bias-sign", "relative positions as query - key", "umt5", "nodes/text/umt5.c", "umt5_bucket(i - span + 1,", "umt5_bucket(span - 1 - i,"),
+    ("umt5-pad-rows", "rows of padding tokens instead of zeros", "umt5", "nodes/text/umt5.c",
+     "        kg_work(x, zero, NULL, 0, 0, NULL, 1, &rest, 0);",
+     "        for (int64_t i = 0; i < rest.shape[0]; ++i)\n            norm(x, kg_slice(rest, i, 1), kg_slice(h[b], 0, 1), w.t[0]);"),
+    ("umt5-gate-swapped", "GELU on the other branch", "umt5", "nodes/text/umt5.c", ".out = gate, .gate = gate, .up = up}", ".out = gate, .gate = up, .up = gate}"),
+    ("umt5-erf-gelu", "GELU by erf instead of tanh", "umt5", "kernels/cpu/simd.h",
+     "    vf u = x * (x * x * 0.044715f + 1.0f) * -1.5957691216f;\n    return x / (v_exp(u) + 1.0f);",
+     "    for (int i = 0; i < LANES; ++i)\n        x[i] = 0.5f * x[i] * (1 + __builtin_erff(x[i] * 0.70710678f));\n    return x;"),
+    ("umt5-eps", "epsilon 1e-5 in the norms", "umt5_eps", "nodes/text/umt5.c", ".eps = 1e-6}", ".eps = 1e-5}"),
+    ("umt5-no-end", "no end token", "umt5", "nodes/text/umt5.c", "    free(clean);\n    if (*n < 0)", "    free(clean);\n    *n -= *n > 1;\n    if (*n < 0)"),
+    ("umt5-cut-end", "a prompt cut at 512 pieces without its end token", "umt5_hf", "nodes/text/umt5.c",
+     "        ids[UMT5_TOKENS - 1] = ids[UMT5_TOKENS];", "        (void)0;"),
+    ("umt5-no-last-norm", "the last norm with the first layer's weights", "umt5", "nodes/text/load.c",
+     '"%s", "norm.weight");', '"%s", "blocks.0.norm1.weight");'),
+]
+
 SAMPLE = [
     ("cfg-order", "guidance with the prompts swapped", "sample", "nodes/wan/sample.c", ".coef = {guidance, 1 - guidance}", ".coef = {1 - guidance, guidance}"),
     ("t-float", "timesteps not truncated", "sample", "nodes/lib/schedule.c",
@@ -162,4 +185,4 @@ def rows(test, table):
     return [Trap(name, what, test, golden, file, [(e[i], e[i + 1]) for i in range(0, len(e), 2)]) for name, what, golden, file, *e in table]
 
 
-TRAPS = rows("golden_dit_test", DIT) + rows("golden_sample_test", SAMPLE) + rows("solver_test", SOLVER) + rows("golden_vae_test", VAE) + rows("text_test", TEXT)
+TRAPS = rows("golden_text_test", TEXT) + rows("golden_dit_test", DIT) + rows("golden_sample_test", SAMPLE) + rows("solver_test", SOLVER) + rows("golden_vae_test", VAE) + rows("text_test", TEXT)
