@@ -125,6 +125,12 @@ static int landlock_up(void)
 static const int allowed[] = { /* table */
     SYS_read, SYS_write, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_futex, SYS_clock_gettime, SYS_rt_sigreturn,
     SYS_rt_sigprocmask, SYS_exit, SYS_exit_group,
+#ifdef KG_SANITIZE
+    SYS_sigaltstack,               /* asked for when an error unwinds the stack */
+#endif
+#ifdef KG_SANITIZE
+    SYS_sigaltstack,                           /* asked for at each jump of Lua's error handling */
+#endif
 };
 /* Memory that can be executed is not to be had. */
 static const int allowed_not_executable[] = {SYS_mmap, SYS_mprotect};
