@@ -45,8 +45,9 @@ static kg_status infer(kg_infer *x)
     int64_t rows = (p->count + p->columns - 1) / p->columns;
     int64_t width = p->columns * (in->shape[1] + p->gap) - p->gap, height = rows * (in->shape[0] + p->gap) - p->gap;
     if (width > KG_SIDE_MAX || height > KG_SIDE_MAX) {
-        kg_fail(KG_USAGE, "a sheet of %" PRId64 " frames of %" PRId64 "x%" PRId64 " has %" PRId64 "x%" PRId64 " pixels; a side has at most %d",
-                p->count, in->shape[1], in->shape[0], width, height, KG_SIDE_MAX);
+        kg_fail(KG_USAGE,
+                "a sheet of %" PRId64 " frames of %" PRId64 "x%" PRId64 " has %" PRId64 "x%" PRId64
+                " pixels; a side has at most %d", p->count, in->shape[1], in->shape[0], width, height, KG_SIDE_MAX);
         kg_hint("count = N shows N frames, evenly spread");
         return KG_USAGE;
     }

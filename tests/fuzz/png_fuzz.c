@@ -71,7 +71,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 /* Five pixels square in five types, made here so that no file is needed: stored blocks, which no compressor has to make. */
 size_t kg_fuzz_seed(int index, uint8_t *out, size_t max)
 {
-    static const struct { uint8_t depth, type, interlace; int row; } kinds[] = {{8, 2, 0, 15}, {1, 0, 0, 1}, {8, 6, 0, 20}, {16, 4, 0, 20}, {8, 3, 0, 5}};
+    static const struct { uint8_t depth, type, interlace; int row; } kinds[] = {
+        {8, 2, 0, 15}, {1, 0, 0, 1}, {8, 6, 0, 20}, {16, 4, 0, 20}, {8, 3, 0, 5}};
     uint8_t raw[128] = {0}, header[13] = {0, 0, 0, 5, 0, 0, 0, 5};
     if (index >= (int)(sizeof kinds / sizeof *kinds) || max < 512)
         return 0;

@@ -53,7 +53,8 @@ static kg_status clip_execute(kg_exec *x)
 KG_NODE(test_clip) = { /* table */
     .name = "test.clip", .doc = "A clip to test with.", .version = 1, .flags = KG_UNCACHED, .params_size = sizeof(clip),
     .outputs = KG_PORTS({"video", "frames", KG_STREAM, ""}),
-    .params = KG_PARAMS(KG_INT(clip, frames, 5, 1, 100, 1, ""), KG_INT(clip, width, 8, 2, 4096, 1, ""), KG_INT(clip, height, 6, 2, 4096, 1, "")),
+    .params = KG_PARAMS(KG_INT(clip, frames, 5, 1, 100, 1, ""), KG_INT(clip, width, 8, 2, 4096, 1, ""),
+                        KG_INT(clip, height, 6, 2, 4096, 1, "")),
     .infer = clip_infer, .execute = clip_execute,
 };
 
