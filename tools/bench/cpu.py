@@ -50,7 +50,7 @@ def main():
     p.add_argument("folder", type=pathlib.Path)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("jobs", nargs="*", default=list(JOBS))
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
     unknown = set(a.jobs) - set(JOBS)
     if unknown:
         sys.exit(f"no such job: {', '.join(sorted(unknown))}; there are {', '.join(JOBS)}")
