@@ -80,7 +80,8 @@ static int record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t byte
     if (c->mode == KG_DRY) {
         if (!kg_grow(&t->records, &t->cap_records, t->n_records, sizeof *t->records))
             return 0;
-        t->records[t->n_records++] = (kg_record){.kind = kind, .tick = c->tick & 0xffffff, .index = index, .bytes = bytes, .seconds = seconds};
+        t->records[t->n_records++] =
+            (kg_record){.kind = kind, .tick = c->tick & 0xffffff, .index = index, .bytes = bytes, .seconds = seconds};
         t->ticks[c->tick].seconds += seconds;
         return 1;
     }
@@ -197,7 +198,8 @@ int kg_enter(kg_exec *x, const char *name, int64_t i, int64_t n)
         give_path(x);
         return 1;
     }
-    c->scope[c->depth++] = (kg_scope){.name = name, .i = i, .n = n, .height = c->height, .uses = (uint32_t)c->n_open, .record = at, .frame = x};
+    c->scope[c->depth++] = (kg_scope){
+        .name = name, .i = i, .n = n, .height = c->height, .uses = (uint32_t)c->n_open, .record = at, .frame = x};
     return 0;
 }
 

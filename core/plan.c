@@ -167,7 +167,9 @@ static int add_values(kg_plan *p, int node)
         size_t bytes = 0;
         for (int k = 0; k < q->values[o].n; ++k)
             bytes += kg_align(kg_bytes(&q->values[o].item[k]));
-        q->interval[o] = append(&p->tier, (kg_interval){.kind = KG_I_VALUE, .a = node, .b = o, .bytes = bytes, .first = q->first, .last = q->last});
+        q->interval[o] = append(
+            &p->tier,
+            (kg_interval){.kind = KG_I_VALUE, .a = node, .b = o, .bytes = bytes, .first = q->first, .last = q->last});
         if (q->interval[o] < 0)
             return 0;
     }
@@ -184,7 +186,9 @@ static kg_status add_fixed(kg_plan *p)
     p->keep_interval = calloc(p->trace.n_keeps + 1, sizeof *p->keep_interval);
     for (size_t k = 0; k < p->trace.n_keeps && good && p->keep_interval; ++k) {
         const kg_keep_site *s = &p->trace.keeps[k];
-        p->keep_interval[k] = append(&p->tier, (kg_interval){.kind = KG_I_KEEP, .a = (int)k, .bytes = s->bytes, .first = s->first, .last = s->last});
+        p->keep_interval[k] = append(
+            &p->tier,
+            (kg_interval){.kind = KG_I_KEEP, .a = (int)k, .bytes = s->bytes, .first = s->first, .last = s->last});
         good = p->keep_interval[k] >= 0;
     }
     p->fill_interval = -1;
@@ -347,10 +351,13 @@ static kg_status refuse(kg_plan *p)
             largest_three(top, name, p->use_bytes[u]);
         }
     const double mib = 1048576.0;
-    kg_fail(KG_NOFIT, "%s does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of it taken before the run). Largest residents: %s %.1f MiB, %s %.1f MiB, %s %.1f MiB",
-            who, (double)t->shortfall / mib, (double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) / mib,
-            (double)(p->options.device->profile.fixed + p->host_peak) / mib, top[0].name, (double)top[0].bytes / mib, top[1].name,
-            (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
+    kg_fail(KG_NOFIT,
+            "%s does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of it taken before the run). Largest "
+            "residents: %s %.1f MiB, %s %.1f MiB, %s %.1f MiB",
+            who, (double)t->shortfall / mib,
+            (double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) / mib,
+            (double)(p->options.device->profile.fixed + p->host_peak) / mib, top[0].name, (double)top[0].bytes / mib,
+            top[1].name, (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
     kg_hint("%s %.0fM would do", p->options.device->profile.discrete ? "--vram" : "--ram",
             ((double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) + (double)t->shortfall) / mib + 1);
     return KG_NOFIT;
@@ -372,7 +379,8 @@ static kg_status ladder(kg_plan *p)
         }
         if (s == KG_OK && p->tier.stall <= STALL_ENOUGH * work)
             break;
-        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick), s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
+        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick),
+                       s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
             if (best_time < 0)
                 s = refuse(p);
             else if (s == KG_NOFIT || time > best_time) {
@@ -450,7 +458,10 @@ void *kg_plan_keep(const kg_plan *p, uint32_t keep)
 kg_plan_summary kg_plan_sum(const kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
-    kg_plan_summary s = {.arena = p->arena, .fronts = p->trace.fronts, .sites = (int64_t)p->trace.n_uses, .loads = (int64_t)p->tier.n_loads};
+    kg_plan_summary s = {.arena = p->arena,
+                         .fronts = p->trace.fronts,
+                         .sites = (int64_t)p->trace.n_uses,
+                         .loads = (int64_t)p->tier.n_loads};
     s.peak_device = p->arena + f->fixed + (f->discrete ? 0 : p->host_peak);
     s.peak_host = f->discrete ? p->host_peak : s.peak_device;
     s.seconds = work_seconds(p) + p->tier.stall;

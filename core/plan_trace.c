@@ -27,7 +27,8 @@ static kg_status place_unit(kg_plan *p, int root, char *mark)
     if (mark[root] == 2)
         return KG_OK;
     if (mark[root] == 1)
-        return kg_fail(KG_USAGE, "%s feeds a node of its own stream: split the graph with a cached result", p->graph->node[root]->type->name);
+        return kg_fail(KG_USAGE, "%s feeds a node of its own stream: split the graph with a cached result",
+                       p->graph->node[root]->type->name);
     mark[root] = 1;
     for (int m = 0; m < p->count; ++m) {
         if (p->node[m].state != KG_P_RUN || unit_root(p, m) != root)
@@ -144,7 +145,9 @@ void kg_plan_values(kg_plan *p, void *base)
         const kg_gnode *n = p->graph->node[i];
         for (int o = 0; p->node[i].state != KG_P_SKIP && o < n->outputs; ++o) {
             kg_values *v = &p->node[i].values[o];
-            char *at = base == (void *)KG_DRY_BASE || p->node[i].interval[o] < 0 ? KG_DRY_BASE : (char *)base + p->tier.intervals[p->node[i].interval[o]].at;
+            char *at = base == (void *)KG_DRY_BASE || p->node[i].interval[o] < 0
+                           ? KG_DRY_BASE
+                           : (char *)base + p->tier.intervals[p->node[i].interval[o]].at;
             for (int k = 0; k < v->n; ++k) {
                 v->item[k] = kg_tensor_make(at, n->out[o].dtype, n->out[o].rank, n->out[o].shape);
                 at += kg_align(kg_bytes(&v->item[k]));

@@ -106,7 +106,10 @@ static int find_slots(work *w, const phase *p)
         int *at = &map[t->uses[u].segment];
         if (*at < 0) {
             *at = (int)w->n_slots;
-            w->slots[w->n_slots++] = (slot){.resource = t->uses[u].resource, .segment = t->uses[u].segment, .bytes = t->use_bytes[u], .first_use = u};
+            w->slots[w->n_slots++] = (slot){.resource = t->uses[u].resource,
+                                            .segment = t->uses[u].segment,
+                                            .bytes = t->use_bytes[u],
+                                            .first_use = u};
         }
         ++w->slots[*at].count;
         w->slots[*at].last_use = u;

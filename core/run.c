@@ -165,7 +165,11 @@ void kg_run_save(kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_te
     double t = now();
     if (!c || next >= steps || (t - k->saved < 10 && (double)(next - k->saved_step) < 0.05 * (double)steps))
         return;
-    kg_cache_row row = {.key = kg_plan_checkpoint_key(r->plan, x->node), .kind = "checkpoint", .rank = 1, .step = next, .seconds = t - k->began};
+    kg_cache_row row = {.key = kg_plan_checkpoint_key(r->plan, x->node),
+                        .kind = "checkpoint",
+                        .rank = 1,
+                        .step = next,
+                        .seconds = t - k->began};
     for (int i = 0; i < n; ++i)
         row.bytes += kg_bytes(&tensors[i]);
     row.dtype = KG_U8;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lua/declare.h"
 #include "lua/embedded.h"
 #include "lua/host.h"
 #include "lua/wall.h"
@@ -112,7 +113,7 @@ static void push_where(lua_State *L)
 }
 
 /* With the message on top of the stack. */
-static int raise_top(lua_State *L)
+int kg_child_raise(lua_State *L)
 {
     push_where(L);
     lua_insert(L, -2);
@@ -133,7 +134,7 @@ static void answer(child *c, lua_State *L, uint32_t wanted, kg_reader *r)
     if (!text)
         _exit(1);
     lua_pushlstring(L, text, n);
-    raise_top(L);
+    kg_child_raise(L);
 }
 
 /* ---- host functions ---- */
@@ -142,7 +143,7 @@ static int f_raise(lua_State *L)
 {
     luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    return raise_top(L);
+    return kg_child_raise(L);
 }
 
 /* near(name, names): the nearest one, or nil. */
@@ -212,7 +213,7 @@ static int64_t list_item(lua_State *L, const char *name, int i)
     const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     if (!s || !*s || s[strspn(s, "0123456789")] || strlen(s) > 20) {
         lua_pushfstring(L, "%s: item %d of the list is no whole number", name, i);
-        raise_top(L);
+        kg_child_raise(L);
     }
     return (int64_t)strtoull(s, NULL, 10);
 }
@@ -222,7 +223,7 @@ static void write_list(child *c, lua_State *L, const char *name, int at)
     size_t n = lua_objlen(L, at);
     if (n < 1 || n > KG_EDIT_INTS) {
         lua_pushfstring(L, "%s: a table is no value, unless it is a list of 1 to %d whole numbers", name, KG_EDIT_INTS);
-        raise_top(L);
+        kg_child_raise(L);
     }
     kg_write_u32(&c->out, KG_A_INTS);
     kg_write_u32(&c->out, (uint32_t)n);
@@ -253,7 +254,7 @@ static void write_number(child *c, lua_State *L, const char *name, double d)
 {
     if (!isfinite(d)) {
         lua_pushfstring(L, "%s is %s, which is no value", name, isnan(d) ? "not a number" : "infinite");
-        raise_top(L);
+        kg_child_raise(L);
     }
     kg_write_u32(&c->out, whole(d) ? KG_A_INT : KG_A_REAL);
     if (whole(d))
@@ -284,15 +285,15 @@ static void write_value(child *c, lua_State *L, const char *name, int at)
         break;
     default: lua_pushfstring(L, "%s is a %s, which is no value of a param or input", name, luaL_typename(L, at));
     }
-    raise_top(L);
+    kg_child_raise(L);
 }
 
-static void check_name(lua_State *L, const char *s, size_t n)
+void kg_child_check_name(lua_State *L, const char *s, size_t n)
 {
     if (n && n <= KG_EDIT_NAME && !memchr(s, 0, n))
         return;
     lua_pushliteral(L, "a name of an argument is too long or empty");
-    raise_top(L);
+    kg_child_raise(L);
 }
 
 /* add(type, label, { name, value, name, value, ... }): the number of the node. Lua errors may leave from here half-way:
@@ -309,7 +310,7 @@ static int f_add(lua_State *L)
     int pairs = (int)lua_objlen(L, 3) / 2;
     if (pairs > KG_EDIT_ARGS) {
         lua_pushfstring(L, "%s has no more than %d arguments", type, KG_EDIT_ARGS);
-        raise_top(L);
+        kg_child_raise(L);
     }
     kg_write_begin(&c->out, KG_W_ADD);
     kg_write_text(&c->out, type, n);
@@ -319,7 +320,7 @@ static int f_add(lua_State *L)
         lua_rawgeti(L, 3, 2 * i + 1);
         lua_rawgeti(L, 3, 2 * i + 2);
         const char *name = lua_tolstring(L, -2, &n);
-        check_name(L, name, n);
+        kg_child_check_name(L, name, n);
         kg_write_text(&c->out, name, n);
         write_value(c, L, name, lua_gettop(L));
         lua_pop(L, 2);
@@ -353,11 +354,11 @@ static int f_module(lua_State *L)
     child *c = child_of(L);
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
-    check_name(L, name, n);
+    kg_child_check_name(L, name, n);
     for (size_t i = 0; i < n; ++i)
         if ((unsigned char)name[i] < 32 || name[i] == 127) {
             lua_pushliteral(L, "the name of a template has no control characters");
-            raise_top(L);
+            kg_child_raise(L);
         }
     kg_write_begin(&c->out, KG_W_REQUIRE);
     kg_write_text(&c->out, name, n);
@@ -465,75 +466,6 @@ static int state_new(child *c)
 
 typedef struct order { child *c; kg_reader r; } order;
 
-static double number_of(lua_State *L, int t, const char *field)
-{
-    lua_getfield(L, t, field);
-    double d = lua_tonumber(L, -1);
-    lua_pop(L, 1);
-    return d;
-}
-
-static int flag_of(lua_State *L, int t, const char *field)
-{
-    lua_getfield(L, t, field);
-    int v = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return v;
-}
-
-/* A text field; 0 when it is nil, and then "" is written. */
-static int write_field(child *c, lua_State *L, int t, const char *field)
-{
-    size_t n = 0;
-    lua_getfield(L, t, field);
-    const char *s = lua_tolstring(L, -1, &n);
-    if (s && (memchr(s, 0, n) || n > KG_DOC_TEXT)) {
-        lua_pushfstring(L, "the %s of a param holds a zero byte or is very long", field);
-        raise_top(L);
-    }
-    kg_write_text(&c->out, s ? s : "", n);
-    lua_pop(L, 1);
-    return s != NULL;
-}
-
-static uint32_t kind_of(lua_State *L, int t)
-{
-    uint32_t type = 0;
-    lua_getfield(L, t, "kind");
-    while (type < KG_S_TYPES - 1 && strcmp(kg_script_type_name((kg_script_type)type), lua_tostring(L, -1)))
-        ++type;
-    lua_pop(L, 1);
-    return type;
-}
-
-static void write_param(child *c, lua_State *L, int t)
-{
-    write_field(c, L, t, "name");
-    write_field(c, L, t, "doc");
-    kg_write_u32(&c->out, kind_of(L, t));
-    lua_getfield(L, t, "text");
-    int given = !lua_isnil(L, -1);
-    lua_pop(L, 1);
-    int required = !given && !flag_of(L, t, "optional");
-    kg_write_u32(&c->out, (uint32_t)(required | flag_of(L, t, "auto") << 1 | given << 2));
-    write_field(c, L, t, "text");
-    kg_write_f64(&c->out, number_of(L, t, "min"));
-    kg_write_f64(&c->out, number_of(L, t, "max"));
-    kg_write_f64(&c->out, number_of(L, t, "step"));
-    lua_getfield(L, t, "choices");
-    int n = (int)lua_objlen(L, -1);
-    kg_write_u32(&c->out, (uint32_t)n);
-    for (int i = 1; i <= n; ++i) {
-        size_t bytes;
-        lua_rawgeti(L, -1, i);
-        const char *s = lua_tolstring(L, -1, &bytes);
-        check_name(L, s, bytes);
-        kg_write_text(&c->out, s, bytes);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
 static int do_describe(lua_State *L)
 {
     order *o = lua_touserdata(L, 1);
@@ -555,7 +487,7 @@ static int do_describe(lua_State *L)
     kg_write_u32(&c->out, (uint32_t)n);
     for (int i = 1; i <= n; ++i) {
         lua_rawgeti(L, all, i);
-        write_param(c, L, lua_gettop(L));
+        kg_declare_param(&c->out, L, lua_gettop(L));
         lua_pop(L, 1);
     }
     c->to_skip = c->plain ? c->printed : 0;

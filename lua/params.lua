@@ -128,9 +128,10 @@ local function seed(v)
     if type(v) == "string" then
         v = match(v, "^%s*0*(%d+)%s*$")
         if not v or #v > #SEED or (#v == #SEED and v > SEED) then return nil end
-        return tonumber(v) <= WHOLE and tonumber(v) or v
+        return #v < 15 and tonumber(v) or v
+    elseif type(v) == "number" and v >= 0 and v <= WHOLE and v == floor(v) then
+        return v < 1e14 and v or fmt("%d", v)          -- beyond, a script's ".." would not show all digits
     end
-    return type(v) == "number" and v >= 0 and v <= WHOLE and v == floor(v) and v or nil
 end
 
 local function list(d, v, item, complaint)

@@ -272,8 +272,9 @@ static inline float *golden_input(const golden *g, const char *tensor, int64_t *
             continue;
         *count = golden_count(row);
         float *out = malloc((size_t)*count * sizeof *out);
-        golden_fill(out, "f32", tensor, (uint64_t)cJSON_GetObjectItem(file, "seed")->valuedouble, golden_number(row, 3), golden_number(row, 4),
-                    *count, *count / (int64_t)golden_number(cJSON_GetArrayItem(row, 1), 0) * (int64_t)golden_number(row, 5));
+        golden_fill(out, "f32", tensor, (uint64_t)cJSON_GetObjectItem(file, "seed")->valuedouble, golden_number(row, 3),
+                    golden_number(row, 4), *count,
+                    *count / (int64_t)golden_number(cJSON_GetArrayItem(row, 1), 0) * (int64_t)golden_number(row, 5));
         return out;
     }
     golden_die("no such input", tensor);

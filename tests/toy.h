@@ -47,7 +47,8 @@ static kg_event toy_record(kg_device *d, int lane) { (void)d; return (kg_event){
 static kg_status toy_wait(kg_device *d, int lane, kg_event e) { (void)d, (void)lane, (void)e; return KG_OK; }
 static kg_status toy_sync(kg_device *d, kg_event e) { (void)d, (void)e; return KG_OK; }
 static void toy_destroy(kg_device *d) { (void)d; }
-static const kg_device_ops toy_ops = {toy_reserve, toy_release, toy_read, toy_write, toy_fetch, toy_record, toy_wait, toy_sync, toy_destroy};
+static const kg_device_ops toy_ops = {toy_reserve, toy_release, toy_read, toy_write,  toy_fetch,
+                                      toy_record,  toy_wait,    toy_sync, toy_destroy};
 static inline void toy_open(toy_device *t, size_t memory)
 {
     memset(t, 0, sizeof *t);
@@ -79,7 +80,12 @@ static kg_status toy_weights_infer(kg_infer *x)
     r->segment_count = r->weight_count = (int)p->blocks;
     for (int i = 0; i < p->blocks; ++i) {
         r->segments[i] = (kg_segment){.name = "block", .first = i, .count = 1};
-        r->weights[i] = (kg_weight){.name = "w", .dtype = KG_F32, .rank = 1, .shape = {p->width}, .file = f, .offset = (uint64_t)(i * p->width * 4)};
+        r->weights[i] = (kg_weight){.name = "w",
+                                    .dtype = KG_F32,
+                                    .rank = 1,
+                                    .shape = {p->width},
+                                    .file = f,
+                                    .offset = (uint64_t)(i * p->width * 4)};
     }
     r->destroy = toy_weights_destroy;
     kg_resource_seal(r);
@@ -243,7 +249,10 @@ static inline void toy_file(const char *path, int64_t numbers)
 }
 static inline kg_arg arg_int(const char *n, int64_t v) { return (kg_arg){.name = n, .kind = KG_A_INT, .i = v}; }
 static inline kg_arg arg_text(const char *n, const char *v) { return (kg_arg){.name = n, .kind = KG_A_TEXT, .s = v}; }
-static inline kg_arg arg_node(const char *n, int node, int port) { return (kg_arg){.name = n, .kind = KG_A_NODE, .node = node, .port = port}; }
+static inline kg_arg arg_node(const char *n, int node, int port)
+{
+    return (kg_arg){.name = n, .kind = KG_A_NODE, .node = node, .port = port};
+}
 #define ARGS(...) (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg))
 
 /* Runs a plan to its end; the status of the run. */

@@ -102,7 +102,8 @@ static void event_text(const kg_run_event *e, int terminal)
     char name[160];
     snprintf(name, sizeof name, e->label[0] ? "%s '%s'" : "%s", e->node, e->label);
     if (e->kind == KG_E_STEP && terminal)
-        fprintf(stderr, "\r\033[K%s  %s %lld/%lld  %.0f s left  %.0f MiB", name, e->scope, (long long)e->i, (long long)e->n, e->seconds, (double)e->resident / MIB);
+        fprintf(stderr, "\r\033[K%s  %s %lld/%lld  %.0f s left  %.0f MiB", name, e->scope, (long long)e->i,
+                (long long)e->n, e->seconds, (double)e->resident / MIB);
     if (e->kind == KG_E_NODE && !strcmp(e->state, "done"))
         fprintf(stderr, "%s%-28s %8.2f s\n", terminal ? "\r\033[K" : "", name, e->seconds);
     if (e->kind == KG_E_NODE && !strcmp(e->state, "cached"))

@@ -60,7 +60,8 @@ static void quote(const char *s)
 
 static kg_status take(kino_options *o, const cJSON *j)
 {
-    const cJSON *script = cJSON_GetObjectItem(j, "script"), *params = cJSON_GetObjectItem(j, "params"), *precision = cJSON_GetObjectItem(j, "precision");
+    const cJSON *script = cJSON_GetObjectItem(j, "script"), *params = cJSON_GetObjectItem(j, "params"),
+                *precision = cJSON_GetObjectItem(j, "precision");
     if (!cJSON_IsString(script) || !cJSON_IsObject(params))
         return kg_fail(KG_INPUT, "%s does not say how it was made", o->from);
     if (!o->target)

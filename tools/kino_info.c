@@ -146,8 +146,9 @@ static void node_text(const kg_node_type *t)
     for (const kg_param *p = t->params; p && p->name; ++p) {
         char text[256];
         kg_param_text(p, defaults, text, sizeof text);
-        printf("  param  %-14s %s%s%s%s  %s\n", p->name, type_name(p), p->flags & KG_REQUIRED ? " required" : " = ", p->flags & KG_REQUIRED ? "" : text,
-               p->type == KG_T_CHOICE ? " of " : "", p->type == KG_T_CHOICE ? p->def_text : p->doc);
+        printf("  param  %-14s %s%s%s%s  %s\n", p->name, type_name(p), p->flags & KG_REQUIRED ? " required" : " = ",
+               p->flags & KG_REQUIRED ? "" : text, p->type == KG_T_CHOICE ? " of " : "",
+               p->type == KG_T_CHOICE ? p->def_text : p->doc);
     }
     kg_params_drop(t, defaults);
     free(defaults);
@@ -205,7 +206,8 @@ static void tensors(const kg_checkpoint *ck, int json)
         for (int k = 0; k < w->rank; ++k)
             used += (size_t)snprintf(shape + used, sizeof shape - used, k ? ",%" PRId64 : "%" PRId64, w->shape[k]);
         bytes += kg_weight_bytes(w);
-        printf(json ? "%s{\"name\":\"%s\",\"dtype\":\"%s\",\"shape\":[%s]}" : "%s%-56s %-5s [%s]\n", json ? i ? "," : "[" : "", w->name, kg_dtype_name(w->dtype), shape);
+        printf(json ? "%s{\"name\":\"%s\",\"dtype\":\"%s\",\"shape\":[%s]}" : "%s%-56s %-5s [%s]\n",
+               json ? i ? "," : "[" : "", w->name, kg_dtype_name(w->dtype), shape);
     }
     if (json)
         puts("]");
@@ -251,10 +253,12 @@ static int list_item(void *arg, const kg_cache_item *i)
     char hex[65];
     kg_key_hex(&i->row.key, hex);
     if (*(int *)arg)
-        printf("{\"key\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu,\"seconds\":%.3f,\"hits\":%" PRId64 ",\"step\":%" PRId64 "}\n", hex, i->row.kind,
-               i->row.bytes, i->row.seconds, i->hits, i->row.step);
+        printf("{\"key\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu,\"seconds\":%.3f,\"hits\":%" PRId64 ",\"step\":%" PRId64
+               "}\n",
+               hex, i->row.kind, i->row.bytes, i->row.seconds, i->hits, i->row.step);
     else
-        printf("%.16s  %-18s %10.1f KiB  %8.1f s  %4" PRId64 " hits\n", hex, i->row.kind, (double)i->row.bytes / 1024, i->row.seconds, i->hits);
+        printf("%.16s  %-18s %10.1f KiB  %8.1f s  %4" PRId64 " hits\n", hex, i->row.kind, (double)i->row.bytes / 1024,
+               i->row.seconds, i->hits);
     return 0;
 }
 

@@ -168,7 +168,9 @@ static kg_status config_file(kino_options *o)
     for (lua_pushnil(l); s == KG_OK && lua_next(l, -2); lua_pop(l, 1)) {
         const char *name = lua_type(l, -2) == LUA_TSTRING ? lua_tostring(l, -2) : "?";
         const char *value = lua_isstring(l, -1) ? lua_tostring(l, -1) : NULL;
-        if (lua_isboolean(l, -1) && strcmp(name, "help") && lua_toboolean(l, -1) ? !set_flag(o, name) : !value || !set_text(o, name, strdup(value), 1))
+        if (lua_isboolean(l, -1) && strcmp(name, "help") && lua_toboolean(l, -1)
+                ? !set_flag(o, name)
+                : !value || !set_text(o, name, strdup(value), 1))
             s = kg_fail(KG_INPUT, "%s: %s is no option", path, name);
     }
     if (l)

@@ -80,7 +80,9 @@ static kg_status open_script(kino_options *o, session *s)
 {
     s->files = kg_files_new();
     static const char *const templates[] = {"graphs"};
-    s->script = kg_script_open(o->target, &(kg_script_options){.files = s->files, .templates = templates, .template_count = 1, .cancel = &kino_interrupted});
+    s->script = kg_script_open(
+        o->target, &(kg_script_options){
+                       .files = s->files, .templates = templates, .template_count = 1, .cancel = &kino_interrupted});
     if (!s->script || !(s->doc = kg_script_describe(s->script)))
         return kg_error_last()->status;
     if (o->help)
@@ -118,7 +120,11 @@ static kg_status build(kino_options *o, session *s)
 
 static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
 {
-    kg_plan_options p = {.device = s->device, .cache = s->cache, .strict = o->strict, .force = o->force, .dry = !strcmp(o->command, "plan")};
+    kg_plan_options p = {.device = s->device,
+                         .cache = s->cache,
+                         .strict = o->strict,
+                         .force = o->force,
+                         .dry = !strcmp(o->command, "plan")};
     if (o->ram && kino_size(o->ram, s->device->profile.discrete ? &p.host_budget : &p.budget) != KG_OK)
         return KG_USAGE;
     if (o->vram && s->device->profile.discrete && kino_size(o->vram, &p.budget) != KG_OK)

@@ -84,7 +84,8 @@ static void self_attention(kg_exec *x, const wan_dit *d, const kg_weights *w, kg
     kg_tensor q = kg_slice_cols(qkv, 0, dim), k = kg_slice_cols(qkv, dim, dim), v = kg_slice_cols(qkv, 2 * dim, dim);
     kg_rms_norm(x, (kg_rms_norm_args){.out = q, .in = q, .weight = w->t[WAN_NORM_Q], .rope = d->rope, .eps = WAN_EPS});
     kg_rms_norm(x, (kg_rms_norm_args){.out = k, .in = k, .weight = w->t[WAN_NORM_K], .rope = d->rope, .eps = WAN_EPS});
-    kg_attention(x, (kg_attention_args){.out = q, .q = q, .k = k, .v = v, .heads = (int)d->config->heads, .scale = 1 / sqrt((double)dim / (double)d->config->heads)});
+    kg_attention(x, (kg_attention_args){.out = q, .q = q, .k = k, .v = v, .heads = (int)d->config->heads,
+                                        .scale = 1 / sqrt((double)dim / (double)d->config->heads)});
     linear(x, y, q, w->t[WAN_O_W], w->t[WAN_O_B], KG_LINEAR_NONE);
 }
 
@@ -128,17 +129,20 @@ static void block(kg_exec *x, const wan_dit *d, const kg_weights *w, const flow 
     if (kg_enter(x, NULL, 0, 0))
         return;
     kg_tensor h = kg_temp(x, d->act, KG_SHAPE(f->x.shape[0], d->config->dim)), none = {0};
-    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = gate.rank ? f->y : none, .gate = gate, .scale = row(m, 1), .shift = row(m, 0),
+    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = gate.rank ? f->y : none,
+                                                .gate = gate, .scale = row(m, 1), .shift = row(m, 0),
                                                 .plus_one = 1, .out = h, .eps = WAN_EPS});
     kg_enter(x, "attn", 0, 0);
     self_attention(x, d, w, h, f->y);
     kg_leave(x);
-    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = f->y, .gate = row(m, 2), .scale = w->t[WAN_NORM3_W], .shift = w->t[WAN_NORM3_B],
+    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x,
+                                                .y = f->y, .gate = row(m, 2), .scale = w->t[WAN_NORM3_W], .shift = w->t[WAN_NORM3_B],
                                                 .out = h, .eps = WAN_EPS});
     kg_enter(x, "cross", 0, 0);
     cross_attention(x, d, w, kv, h, f->y);
     kg_leave(x);
-    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = f->y, .scale = row(m, 4), .shift = row(m, 3), .plus_one = 1, .out = h, .eps = WAN_EPS});
+    kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = f->y, .scale = row(m, 4), .shift = row(m, 3),
+                                                .plus_one = 1, .out = h, .eps = WAN_EPS});
     kg_enter(x, "ffn", 0, 0);
     feed_forward(x, d, w, h, f->y);
     kg_leave(x);

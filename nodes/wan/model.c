@@ -41,7 +41,8 @@ static kg_status dimensions(const kg_checkpoint *ck, kg_wan_config *c)
         return KG_INPUT;
     c->dim = w.shape[2];
     if (c->dim % 128 || c->dim <= 0)
-        return kg_fail(KG_INPUT, "%s: head.modulation has %lld channels, not a multiple of the head size 128", kg_checkpoint_path(ck), (long long)c->dim);
+        return kg_fail(KG_INPUT, "%s: head.modulation has %lld channels, not a multiple of the head size 128",
+                       kg_checkpoint_path(ck), (long long)c->dim);
     c->heads = c->dim / 128;
     c->layers = kg_checkpoint_blocks(ck, "blocks.%d.");
     if (kg_checkpoint_need(ck, "blocks.0.ffn.0.weight", KG_SHAPE(-1, c->dim), &w) != KG_OK)
@@ -60,7 +61,9 @@ static kg_status dimensions(const kg_checkpoint *ck, kg_wan_config *c)
         return KG_INPUT;
     c->freq_dim = w.shape[1];
     if (c->freq_dim % 2 || c->freq_dim > 4096)
-        return kg_fail(KG_INPUT, "%s: time_embedding.0.weight takes %lld frequencies, an even number up to 4096 is needed", kg_checkpoint_path(ck), (long long)c->freq_dim);
+        return kg_fail(KG_INPUT,
+                       "%s: time_embedding.0.weight takes %lld frequencies, an even number up to 4096 is needed",
+                       kg_checkpoint_path(ck), (long long)c->freq_dim);
     return KG_OK;
 }
 
@@ -84,7 +87,8 @@ static void attention(kg_builder *b, const kg_wan_config *c, int i, int cross)
     int n = cross ? 2 : 3;
     for (int k = 0; k < n; ++k)
         for (int bias = 0; bias < 2; ++bias) {
-            snprintf(text[bias][k], sizeof text[bias][k], cross ? "blocks.%d.%s.%s" : "blocks.%d.self_attn.%s.%s", i, names[k][cross], bias ? "bias" : "weight");
+            snprintf(text[bias][k], sizeof text[bias][k], cross ? "blocks.%d.%s.%s" : "blocks.%d.self_attn.%s.%s", i,
+                     names[k][cross], bias ? "bias" : "weight");
             list[bias][k] = text[bias][k];
         }
     const char *group = cross ? "cross_attn" : "self_attn";

@@ -61,13 +61,15 @@ static kg_status check_inputs(const kg_infer *x, const wan_sample_params *p, con
 {
     for (int i = IN_TEXT; i <= IN_NEGATIVE; ++i)
         if (x->in[i].kind && (x->in[i].rank != 2 || x->in[i].shape[0] != WAN_TEXT_ROWS || x->in[i].shape[1] != c->text_dim))
-            return kg_fail(KG_USAGE, "the text embedding has %lld channels, this transformer takes %lld", (long long)x->in[i].shape[1], (long long)c->text_dim);
+            return kg_fail(KG_USAGE, "the text embedding has %lld channels, this transformer takes %lld",
+                           (long long)x->in[i].shape[1], (long long)c->text_dim);
     if (!x->in[IN_NEGATIVE].kind && (p->guidance != 1 || (x->in[IN_LOW].kind && p->guidance_low != 1)))
         return kg_fail(KG_USAGE, "guidance = %g needs input negative (guidance = 1 does without)", p->guidance);
     if (x->in[IN_LOW].kind) {
         const kg_wan_config *l = config_of(&x->in[IN_LOW]);
         if (l->in_channels != c->in_channels || l->text_dim != c->text_dim)
-            return kg_fail(KG_USAGE, "model and model_low are of different families (%lld and %lld channels)", (long long)c->in_channels, (long long)l->in_channels);
+            return kg_fail(KG_USAGE, "model and model_low are of different families (%lld and %lld channels)",
+                           (long long)c->in_channels, (long long)l->in_channels);
     }
     return KG_OK;
 }
@@ -130,7 +132,10 @@ static void set_up(kg_exec *x, sampling *s)
     s->experts = kg_desc_in(x, IN_LOW)->kind ? 2 : 1;
     s->items = s->p->seed.n;
     kg_tensor rope = kg_keep(x, KG_F32, KG_SHAPE(tokens, 64, 2));
-    kg_rope_table(x, (kg_rope_table_args){.out = rope, .frames = o->shape[1], .height = o->shape[2] / 2, .width = o->shape[3] / 2, .theta = 10000});
+    kg_rope_table(
+        x,
+        (kg_rope_table_args){
+            .out = rope, .frames = o->shape[1], .height = o->shape[2] / 2, .width = o->shape[3] / 2, .theta = 10000});
     for (int e = 0; e < s->experts; ++e)
         set_up_expert(x, s, e, rope);
     for (int i = 0; i < s->items; ++i) {
@@ -164,7 +169,10 @@ static void start(kg_exec *x, sampling *s)
         else
             kg_noise(x, (kg_noise_args){.out = s->solver[i].x, .seed = (uint64_t)s->p->seed.v[i]});
         for (int k = 0; k < 2 && s->p->solver == KG_SOLVER_UNIPC; ++k)      /* unused in the first steps; a checkpoint reads them */
-            kg_combine(x, (kg_combine_args){.out = k ? s->solver[i].last : s->solver[i].m[1], .term = {s->solver[i].x}, .coef = {0}, .n = 1});
+            kg_combine(x, (kg_combine_args){.out = k ? s->solver[i].last : s->solver[i].m[1],
+                                            .term = {s->solver[i].x},
+                                            .coef = {0},
+                                            .n = 1});
         if (s->p->solver != KG_SOLVER_EULER)
             kg_combine(x, (kg_combine_args){.out = s->solver[i].m[0], .term = {s->solver[i].x}, .coef = {0}, .n = 1});
     }

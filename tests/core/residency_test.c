@@ -7,7 +7,12 @@
 #define STEPS 20
 #define BYTES ((size_t)700 << 20)
 
-typedef struct loop { kg_use_site uses[BLOCKS * STEPS]; size_t bytes[BLOCKS * STEPS]; kg_tick ticks[2 * BLOCKS * STEPS + 1]; kg_tier t; } loop;
+typedef struct loop {
+    kg_use_site uses[BLOCKS * STEPS];
+    size_t bytes[BLOCKS * STEPS];
+    kg_tick ticks[2 * BLOCKS * STEPS + 1];
+    kg_tier t;
+} loop;
 
 static void loop_make(loop *l, int blocks, int steps, double seconds, size_t budget, double bandwidth)
 {
@@ -17,8 +22,13 @@ static void loop_make(loop *l, int blocks, int steps, double seconds, size_t bud
         l->bytes[i] = BYTES;
         l->ticks[2 * i] = (kg_tick){.height = (size_t)1 << 30, .seconds = seconds};
     }
-    l->t = (kg_tier){.uses = l->uses, .n_uses = (size_t)(blocks * steps), .n_ticks = (size_t)(2 * blocks * steps + 1), .use_bytes = l->bytes,
-                     .ticks = l->ticks, .budget = budget, .bandwidth = bandwidth};
+    l->t = (kg_tier){.uses = l->uses,
+                     .n_uses = (size_t)(blocks * steps),
+                     .n_ticks = (size_t)(2 * blocks * steps + 1),
+                     .use_bytes = l->bytes,
+                     .ticks = l->ticks,
+                     .budget = budget,
+                     .bandwidth = bandwidth};
     l->t.busy = calloc(l->t.n_ticks, sizeof(size_t));
     l->t.use_load = calloc(l->t.n_uses, sizeof(int));
     for (size_t i = 0; i < l->t.n_ticks; ++i)
@@ -62,7 +72,8 @@ static void loops(void)
             check_layout(&l, budget);
             double work = compute[c] * BLOCKS * STEPS, copies = (double)l.t.n_loads * (double)BYTES / 55e9;
             double bound = work > copies ? work : copies;
-            CHECK(work + l.t.stall <= 1.04 * bound + 0.1, "%zu GB, %g s a block: %g s over a bound of %g", gb, compute[c], work + l.t.stall, bound);
+            CHECK(work + l.t.stall <= 1.04 * bound + 0.1, "%zu GB, %g s a block: %g s over a bound of %g", gb,
+                  compute[c], work + l.t.stall, bound);
             printf("%2zu GB %.3f s a block: %4zu loads, %.2f s, bound %.2f\n", gb, compute[c], l.t.n_loads, work + l.t.stall, bound);
             loop_free(&l);
         }
@@ -85,7 +96,13 @@ static void gaps(void)
             u[i] = (kg_use_site){.resource = i / 4 == 1, .segment = (int)(i % 2), .first = i, .last = i};
             bytes[i] = 1024;
         }
-        kg_tier t = {.uses = u, .n_uses = 12, .n_ticks = 12, .use_bytes = bytes, .ticks = ticks, .budget = fits ? 4096 : 2048, .bandwidth = 1e9};
+        kg_tier t = {.uses = u,
+                     .n_uses = 12,
+                     .n_ticks = 12,
+                     .use_bytes = bytes,
+                     .ticks = ticks,
+                     .budget = fits ? 4096 : 2048,
+                     .bandwidth = 1e9};
         t.busy = calloc(12, sizeof(size_t));
         t.use_load = calloc(12, sizeof(int));
         CHECK(kg_residency(&t) == KG_OK);
@@ -107,16 +124,20 @@ static void card(void)
     toy_open(&d, (size_t)1 << 30);
     d.d.profile.discrete = 1;
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files});
-    int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", "toy_residency.bin"), arg_int("blocks", 64), arg_int("width", 4096)));
+    int m = kg_graph_add(g, "toy.weights", NULL,
+                         ARGS(arg_text("path", "toy_residency.bin"), arg_int("blocks", 64), arg_int("width", 4096)));
     int x = kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", m, 0), arg_int("steps", 10)));
     kg_graph_want(g, x);
     for (int part = 1; part <= 4; ++part) {
         size_t weights = 64 * 4096 * 4;
-        kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &d.d, .budget = weights * (size_t)part / 4 + 65536, .host_budget = weights / 2});
+        kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &d.d,
+                                                       .budget = weights * (size_t)part / 4 + 65536,
+                                                       .host_budget = weights / 2});
         CHECK(p != NULL, "%s", kg_error_last()->message);
         kg_plan_summary s = kg_plan_sum(p);
         CHECK(s.peak_device <= weights * (size_t)part / 4 + 65536 && s.peak_host <= weights / 2);
-        CHECK(part < 4 ? p->host.n_loads > 64 : p->host.n_loads == 64, "part %d: %zu host loads of %zu", part, p->host.n_loads, p->tier.n_loads);
+        CHECK(part < 4 ? p->host.n_loads > 64 : p->host.n_loads == 64, "part %d: %zu host loads of %zu", part,
+              p->host.n_loads, p->tier.n_loads);
         char *json = kg_plan_json(p), *text = kg_plan_text(p);
         CHECK(json && strstr(json, "\"version\":1") && text && strstr(text, "toy.mix"));
         free(json);

@@ -89,9 +89,12 @@ static void edits(void)
     refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_int("stpes", 3))), KG_USAGE, "stpes", "steps");
     refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("modle", 0, 0))), KG_USAGE, "modle", "model");
     refused(kg_graph_add(g, "toy.mix", NULL, NULL, 0), KG_USAGE, "model is not joined", "");
-    refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", 0, 0), arg_int("steps", 0))), KG_USAGE, "steps = 0 is out of range: 1 to 1000", "");
-    refused(kg_graph_add(g, "toy.frames", NULL, ARGS(arg_node("latent", 1, 0), arg_int("frames", 16))), KG_USAGE, "frames = 16", "13 and 17");
-    refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", 1, 0))), KG_USAGE, "takes resource/toy, but toy.mix.latent is latent/toy", "");
+    refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", 0, 0), arg_int("steps", 0))), KG_USAGE,
+            "steps = 0 is out of range: 1 to 1000", "");
+    refused(kg_graph_add(g, "toy.frames", NULL, ARGS(arg_node("latent", 1, 0), arg_int("frames", 16))), KG_USAGE,
+            "frames = 16", "13 and 17");
+    refused(kg_graph_add(g, "toy.mix", NULL, ARGS(arg_node("model", 1, 0))), KG_USAGE,
+            "takes resource/toy, but toy.mix.latent is latent/toy", "");
     refused(kg_graph_add(g, "toy.mix", "x", ARGS(arg_node("model", 0, 0), arg_text("mode", "plane"))), KG_USAGE, "plain|other", "");
     refused(kg_graph_add(g, "toy.mix", "x", ARGS(arg_node("model", 0, 7))), KG_USAGE, "output 7", "");
     refused(kg_graph_add(g, "toy.mix", "x", ARGS(arg_node("model", 99, 0))), KG_USAGE, "node 99", "");
@@ -115,7 +118,9 @@ static void keys(void)
     kg_key k = kg_graph_key(a, 1, 0, 0), l = kg_graph_key(b, 1, 0, 0);
     CHECK(!kg_key_equal(&k, &l));
     int same = kg_graph_add(b, "toy.mix", "another label", ARGS(arg_int("seed", 3), arg_node("model", 0, 0)));
-    int text = kg_graph_add(b, "toy.mix", NULL, ARGS(arg_int("seed", 3), arg_node("model", 0, 0), arg_text("mode_text", "x"), arg_int("steps", 5)));
+    int text = kg_graph_add(
+        b, "toy.mix", NULL,
+        ARGS(arg_int("seed", 3), arg_node("model", 0, 0), arg_text("mode_text", "x"), arg_int("steps", 5)));
     l = kg_graph_key(b, same, 0, 0);
     CHECK(kg_key_equal(&k, &l), "a default said and one left out are the same; a label is no part");
     l = kg_graph_key(b, text, 0, 0);
@@ -140,7 +145,8 @@ static void faults(void)
         kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &t.d});
         kg_run *r;
         kg_status s = toy_go(p, &r);
-        CHECK(n <= BLOCKS ? s == KG_FAILED && strstr(kg_error_last()->path, "toy.weights") : s == KG_OK, "read %ld: %d %s", n, s, kg_error_last()->path);
+        CHECK(n <= BLOCKS ? s == KG_FAILED && strstr(kg_error_last()->path, "toy.weights") : s == KG_OK,
+              "read %ld: %d %s", n, s, kg_error_last()->path);
         kg_error_clear();
         kg_run_free(r);
         kg_plan_free(p);
@@ -166,7 +172,9 @@ static void cancel(void)
     toy_open(&t, 1 << 30);
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files});
     int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", file), arg_int("blocks", BLOCKS), arg_int("width", WIDTH)));
-    int x = kg_graph_add(g, "toy.mix", "main", ARGS(arg_node("model", m, 0), arg_int("steps", 1000), {.name = "slow", .kind = KG_A_REAL, .r = 0.001}));
+    int x = kg_graph_add(
+        g, "toy.mix", "main",
+        ARGS(arg_node("model", m, 0), arg_int("steps", 1000), {.name = "slow", .kind = KG_A_REAL, .r = 0.001}));
     kg_graph_want(g, x);
     kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &t.d});
     kg_run *r = kg_run_start(p);

@@ -69,10 +69,13 @@ static void caught_errors(void)
 static void params(void)
 {
     const char *all = TEMPLATE(
-        "prompt = kino.string{ doc = 'what' }, frames = kino.int{ 81, min = 1, max = 1025, step = 4 }, scale = kino.number{ 'auto', min = 0 }, "
-        "fast = kino.bool{ false }, model = kino.path{ optional = true }, out = kino.out{ 'o.mp4' }, mode = kino.choice{ 'slow', 'fast', default "
+        "prompt = kino.string{ doc = 'what' }, frames = kino.int{ 81, min = 1, max = 1025, step = 4 }, scale = "
+        "kino.number{ 'auto', min = 0 }, "
+        "fast = kino.bool{ false }, model = kino.path{ optional = true }, out = kino.out{ 'o.mp4' }, mode = "
+        "kino.choice{ 'slow', 'fast', default "
         "= 'slow' }, seed = kino.seeds{ 0 }, take = kino.list{ 1, 2, min = 0, max = 9 }, size = kino.size{ '832x480' }",
-        "return { kino.a.one{ text = p.prompt, frames = p.frames, scale = p.scale, on = p.fast, path = p.model, mode = p.mode, seed = p.seed, "
+        "return { kino.a.one{ text = p.prompt, frames = p.frames, scale = p.scale, on = p.fast, path = p.model, mode = "
+        "p.mode, seed = p.seed, "
         "count = p.size.w / 64 } }");
     BUILT_WITH(all, 1, {"prompt", "hello"});
     CHECK(toy_copy.frames == 81 && isnan(toy_copy.scale) && toy_copy.count == 13 && toy_copy.seed.v[0] == 0 && !strcmp(toy_text, "hello"));
@@ -98,8 +101,10 @@ static void params(void)
 
 static void declarations(void)
 {
-    REFUSED("return kino.template{ params = { x = kino.int{ 3, mn = 1 } }, graph = print }", KG_USAGE, "no field \"mn\" (did you mean min?)");
-    REFUSED("return kino.template{\n params = {\n  x = kino.int{ 0, min = 1 } },\n graph = print }", KG_USAGE, "default of kino.int, 0, is out");
+    REFUSED("return kino.template{ params = { x = kino.int{ 3, mn = 1 } }, graph = print }", KG_USAGE,
+            "no field \"mn\" (did you mean min?)");
+    REFUSED("return kino.template{\n params = {\n  x = kino.int{ 0, min = 1 } },\n graph = print }", KG_USAGE,
+            "default of kino.int, 0, is out");
     REFUSED("return kino.template{ params = { X = kino.int{ 0 } }, graph = print }", KG_USAGE, "\"X\" is no name of a param");
     REFUSED("return kino.template{ params = { x = 3 }, graph = print }", KG_USAGE, "param x is 3");
     REFUSED("return kino.template{ grpah = print }", KG_USAGE, "no field \"grpah\" (did you mean graph?)");
@@ -122,7 +127,8 @@ static void described(void)
     if (d && d->n == 7) {
         const kg_script_param *p = d->params;
         CHECK(!strcmp(p[0].name, "b") && p[0].type == KG_S_STRING && p[0].required && !p[0].def && !strcmp(p[0].doc, "be"));
-        CHECK(!strcmp(p[1].name, "a") && p[1].type == KG_S_INT && !strcmp(p[1].def, "81") && p[1].min == 1 && p[1].max == 1025 && p[1].step == 4);
+        CHECK(!strcmp(p[1].name, "a") && p[1].type == KG_S_INT && !strcmp(p[1].def, "81") && p[1].min == 1 &&
+              p[1].max == 1025 && p[1].step == 4);
         CHECK(p[2].type == KG_S_CHOICE && p[2].choice_count == 2 && !strcmp(p[2].choices[1], "v") && !strcmp(p[2].def, "v"));
         CHECK(!strcmp(p[3].def, "7,18446744073709551615") && p[3].type == KG_S_SEEDS);
         CHECK(!strcmp(p[4].def, "832x480") && p[4].type == KG_S_SIZE);
@@ -144,7 +150,8 @@ static void nested(void)
     BUILT("local t = require 'mine'\nreturn t{ frames = 5 }", 1);
     BUILT("local t = require 'inner'\nlocal g = t{ frames = 5 }\nreturn { kino.a.join{ x = g.x } }", 2);
     REFUSED("local t = require 'inner'\n\nlocal g = t{ frames = 6 }", KG_USAGE, "s.lua:3: param frames: 6 is out of range");
-    REFUSED("local t = require 'inner'\nlocal g = t{ frmaes = 6 }", KG_USAGE, "s.lua:2: the template has no param \"frmaes\" (did you mean frames?)");
+    REFUSED("local t = require 'inner'\nlocal g = t{ frmaes = 6 }", KG_USAGE,
+            "s.lua:2: the template has no param \"frmaes\" (did you mean frames?)");
     REFUSED("local t = require 'outer'", KG_INPUT, "s.lua:1: there is no template \"outer\"");
     REFUSED("local t = require '../scripts/mine'", KG_USAGE, "is no name of one");
     REFUSED("local t = require '/etc/passwd'", KG_USAGE, "is no name of one");
@@ -169,8 +176,10 @@ static void unreached(void)
 
 static void outputs(void)
 {
-    const char *save = TEMPLATE("out = kino.out{ 'new.mp4' }", "return { kino.a.save{ x = kino.a.one{}, out = p.out }, kino.a.save{ x = kino.a.one{}, "
-                                "out = p.out:gsub('%.mp4$', '.png') .. '' }, kino.a.save{ x = kino.a.one{}, out = p.out:gsub('%.mp4$', '-7.mp4') .. '' } }");
+    const char *save = TEMPLATE("out = kino.out{ 'new.mp4' }",
+                                "return { kino.a.save{ x = kino.a.one{}, out = p.out }, kino.a.save{ x = kino.a.one{}, "
+                                "out = p.out:gsub('%.mp4$', '.png') .. '' }, kino.a.save{ x = kino.a.one{}, out = "
+                                "p.out:gsub('%.mp4$', '-7.mp4') .. '' } }");
     BUILT(save, 6);
     mkdir("there", 0700);
     BUILT_WITH(save, 6, {"out", "there/clip.mp4"});
@@ -178,10 +187,10 @@ static void outputs(void)
     test_write("new.mp4", "", 0);
     REFUSED(save, KG_USAGE, "may not write 'new.mp4'");
     BUILT_WITH(save, 6, {"out", "new.mp4"});
-    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = '/tmp/else.mp4' } }"), KG_USAGE, "may not write",
-                 {"out", "there/clip.mp4"});
-    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = 'there/clip-7.sh' } }"), KG_USAGE, "may not write",
-                 {"out", "there/clip.mp4"});
+    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = '/tmp/else.mp4' } }"),
+                 KG_USAGE, "may not write", {"out", "there/clip.mp4"});
+    REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = 'there/clip-7.sh' } }"),
+                 KG_USAGE, "may not write", {"out", "there/clip.mp4"});
     REFUSED_WITH(TEMPLATE("out = kino.out{}", "return { kino.a.save{ x = kino.a.one{}, out = 'there/clip-/../../x.mp4' } }"), KG_USAGE,
                  "may not write", {"out", "there/clip.mp4"});
 }

@@ -74,7 +74,8 @@ static void wall_clock(void)
     l.wall_seconds = 0.2;
     test_write("scripts/s.lua", "while true do end", 17);
     c = case_file("scripts/s.lua", &l, NULL, 0);
-    CHECK(c.status == KG_USAGE && strstr(c.error.message, "took more than 0.2 s") && c.seconds < 1.5, "%s, %.2f s", c.error.message, c.seconds);
+    CHECK(c.status == KG_USAGE && strstr(c.error.message, "took more than 0.2 s") && c.seconds < 1.5, "%s, %.2f s",
+          c.error.message, c.seconds);
     case_free(&c);
 }
 
@@ -114,7 +115,9 @@ static void out_of_reach(void)
     BUILT("local v = kino.a.one{}\nassert(not pcall(setmetatable, v, {}) and next(v) == nil)\nrawset(v, 'x', 3)\nreturn v", 1);
     BUILT("print = nil; kino = kino; pcall = nil\nreturn kino.a.one{}", 1);
     BUILT("local e = setmetatable({}, { __index = _G })\nassert(e.os == nil)\nreturn kino.a.one{}", 1);
-    BUILT("local ok, e = pcall(coroutine.wrap(function() return kino.a.ome end))\nassert(not ok and e:find('did you mean'))\nreturn kino.a.one{}", 1);
+    BUILT("local ok, e = pcall(coroutine.wrap(function() return kino.a.ome end))\nassert(not ok and e:find('did you "
+          "mean'))\nreturn kino.a.one{}",
+          1);
 }
 
 static void bytecode(void)

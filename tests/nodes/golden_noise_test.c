@@ -13,7 +13,8 @@ static void one(kg_exec *x, const golden *g, const char *seed, int64_t count)
     int64_t edge = count < 24 ? count : 24, n;
     blake2b(digest, got, NULL, sizeof digest, (size_t)count * sizeof *got, 0);
     snprintf(name, sizeof name, "hash.%s.%lld", seed, (long long)count);
-    CHECK(!memcmp(digest, golden_at(g, name, &bytes), sizeof digest), "seed %s, %lld values: other bits than torch", seed, (long long)count);
+    CHECK(!memcmp(digest, golden_at(g, name, &bytes), sizeof digest), "seed %s, %lld values: other bits than torch",
+          seed, (long long)count);
     for (int tail = 0; tail < 2; ++tail) {
         snprintf(name, sizeof name, "%s.%s.%lld", tail ? "tail" : "head", seed, (long long)count);
         const float *want = golden_f32(g, name, &n);

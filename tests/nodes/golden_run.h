@@ -9,7 +9,10 @@
 
 typedef struct session { kg_files *files; kg_graph *graph; } session;
 
-static inline kg_arg arg_node(const char *name, int node, int port) { return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node, .port = port}; }
+static inline kg_arg arg_node(const char *name, int node, int port)
+{
+    return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node, .port = port};
+}
 static inline kg_arg arg_int(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
 static inline kg_arg arg_real(const char *name, double r) { return (kg_arg){.name = name, .kind = KG_A_REAL, .r = r}; }
 static inline kg_arg arg_text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }

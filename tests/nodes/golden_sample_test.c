@@ -16,9 +16,14 @@ static void one(const golden *g, const cJSON *run, double most)
     const char *solver = strcmp(golden_text(run, 0), "dpm") ? golden_text(run, 0) : "dpm++";
     session_open(&s, g->folder);
     int model = ADD(&s, "wan.model", arg_text("path", golden_path(g, "model.safetensors")));
-    kg_arg a[16] = {arg_node("model", model, 0), arg_node("text", load(&s, g, "text", "embedding/umt5"), 0),
-                    arg_node("noise", load(&s, g, "latent", "latent/wan21"), 0), arg_text("solver", solver), arg_text("schedule", golden_text(run, 1)),
-                    arg_int("steps", (int64_t)golden_number(run, 2)), arg_real("shift", golden_number(run, 3)), arg_real("guidance", golden_number(run, 4))};
+    kg_arg a[16] = {arg_node("model", model, 0),
+                    arg_node("text", load(&s, g, "text", "embedding/umt5"), 0),
+                    arg_node("noise", load(&s, g, "latent", "latent/wan21"), 0),
+                    arg_text("solver", solver),
+                    arg_text("schedule", golden_text(run, 1)),
+                    arg_int("steps", (int64_t)golden_number(run, 2)),
+                    arg_real("shift", golden_number(run, 3)),
+                    arg_real("guidance", golden_number(run, 4))};
     int n = 8;
     if (golden_number(run, 4) != 1)
         a[n++] = arg_node("negative", load(&s, g, "negative", "embedding/umt5"), 0);

@@ -13,14 +13,19 @@ static kg_status once(result *r, size_t arena, unsigned chaos, int threads, cons
     session s;
     session_open(&s, g.folder);
     int model = ADD(&s, "wan.model", arg_text("path", golden_path(&g, "model.safetensors")));
-    int text = ADD(&s, "latent.load", arg_text("path", golden_path(&g, "inputs.safetensors")), arg_text("name", "text"), arg_text("kind", "embedding/umt5"));
-    int none = ADD(&s, "latent.load", arg_text("path", golden_path(&g, "inputs.safetensors")), arg_text("name", "negative"), arg_text("kind", "embedding/umt5"));
-    int x = ADD(&s, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", none, 0), arg_int("width", 384),
-                arg_int("height", 256), arg_int("frames", 9), arg_int("steps", 3), {.name = "seed", .kind = KG_A_INTS, .list = seeds, .n = n},
+    int text = ADD(&s, "latent.load", arg_text("path", golden_path(&g, "inputs.safetensors")), arg_text("name", "text"),
+                   arg_text("kind", "embedding/umt5"));
+    int none = ADD(&s, "latent.load", arg_text("path", golden_path(&g, "inputs.safetensors")),
+                   arg_text("name", "negative"), arg_text("kind", "embedding/umt5"));
+    int x = ADD(&s, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", none, 0),
+                arg_int("width", 384), arg_int("height", 256), arg_int("frames", 9), arg_int("steps", 3),
+                {.name = "seed", .kind = KG_A_INTS, .list = seeds, .n = n},
                 arg_text("precision", precision == KG_PRECISION_BF16 ? "bf16" : "f32"));
     kg_graph_want(s.graph, x);
     kg_device *d = kg_cpu_new(threads);
-    kg_plan *p = kg_plan_new(s.graph, &(kg_plan_options){.device = d, .budget = arena ? arena + d->profile.fixed + r->host : 0, .chaos = chaos});
+    kg_plan *p = kg_plan_new(
+        s.graph,
+        &(kg_plan_options){.device = d, .budget = arena ? arena + d->profile.fixed + r->host : 0, .chaos = chaos});
     r->status = p ? KG_OK : kg_error_last()->status;
     if (p) {
         kg_plan_summary sum = kg_plan_sum(p);

@@ -17,7 +17,8 @@ static void listed(int solver, int kind, int steps, double shift, const int *fir
     kg_schedule s;
     CHECK(kg_schedule_make(&s, solver, kind, steps, shift) == KG_OK);
     for (int i = 0; i < n; ++i)
-        CHECK(s.t[i] == first[i], "%s %s %d steps, shift %g: t[%d] = %g, published %d", solvers[solver], grids[kind], steps, shift, i, s.t[i], first[i]);
+        CHECK(s.t[i] == first[i], "%s %s %d steps, shift %g: t[%d] = %g, published %d", solvers[solver], grids[kind],
+              steps, shift, i, s.t[i], first[i]);
     for (int i = 0; i < n_last; ++i)
         CHECK(s.t[steps - n_last + i] == last[i], "%s %d steps, shift %g: t %g from the end, published %d", solvers[solver], steps, shift,
               s.t[steps - n_last + i], last[i]);
@@ -27,10 +28,13 @@ static void listed(int solver, int kind, int steps, double shift, const int *fir
 static void published(void)
 {
     listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 50, 5,
-        INTS(999, 995, 991, 987, 982, 978, 973, 968, 963, 957, 952, 946, 940, 934, 927, 920, 913, 906, 898, 890, 882, 873, 863, 854, 843, 833, 821,
-             809, 796, 783, 768, 753, 737, 720, 701, 681, 660, 636, 611, 584, 555, 522, 487, 448, 405, 356, 302, 241, 172, 92), INTS(172, 92));
+           INTS(999, 995, 991, 987, 982, 978, 973, 968, 963, 957, 952, 946, 940, 934, 927, 920, 913, 906, 898, 890, 882,
+                873, 863, 854, 843, 833, 821, 809, 796, 783, 768, 753, 737, 720, 701, 681, 660, 636, 611, 584, 555, 522,
+                487, 448, 405, 356, 302, 241, 172, 92),
+           INTS(172, 92));
     listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 40, 5, INTS(999, 994, 989, 983, 978, 972, 965), INTS(416, 356, 288, 208, 113));
-    listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 40, 12, INTS(999, 997, 995, 993, 990, 988, 985, 982, 979), INTS(678, 631, 571, 492, 386, 235));
+    listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 40, 12, INTS(999, 997, 995, 993, 990, 988, 985, 982, 979),
+           INTS(678, 631, 571, 492, 386, 235));
     listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 40, 3, INTS(999, 991, 982, 973, 963, 954), INTS(249, 195, 136, 71));
     listed(KG_SOLVER_UNIPC, KG_SCHEDULE_OFFICIAL, 50, 16, INTS(999, 998, 997, 995, 994, 993), INTS(581, 504, 399, 245));
     listed(KG_SOLVER_DPM, KG_SCHEDULE_OFFICIAL, 4, 5, INTS(1000, 937, 833, 625), INTS(625));
@@ -63,7 +67,8 @@ static void one_grid(const golden *g, int solver, int kind, int steps, double sh
     snprintf(name, sizeof name, "t.%s.%s.%d.%g", solvers[solver], grids[kind], steps, shift);
     const double *t = golden_at(g, name, &bytes);
     for (int64_t i = 0; i < n - 1; ++i)
-        CHECK(fabs(t[i] - s.t[i]) <= (solver == KG_SOLVER_EULER ? 1e-4 : 0), "%s[%lld]: %.9g, expected %.9g", name, (long long)i, s.t[i], t[i]);
+        CHECK(fabs(t[i] - s.t[i]) <= (solver == KG_SOLVER_EULER ? 1e-4 : 0), "%s[%lld]: %.9g, expected %.9g", name,
+              (long long)i, s.t[i], t[i]);
 }
 
 /* Truncated timesteps of 1 .. 60 steps: equal for every one. */
@@ -121,7 +126,9 @@ static void by_coefficients(const kg_schedule *s, double *out)
 
 static void by_tensors(kg_exec *x, const kg_schedule *s, double *out)
 {
-    kg_solver state = {kg_keep(x, KG_F32, KG_SHAPE(1)), kg_keep(x, KG_F32, KG_SHAPE(1)), {kg_keep(x, KG_F32, KG_SHAPE(1)), kg_keep(x, KG_F32, KG_SHAPE(1))}};
+    kg_solver state = {kg_keep(x, KG_F32, KG_SHAPE(1)),
+                       kg_keep(x, KG_F32, KG_SHAPE(1)),
+                       {kg_keep(x, KG_F32, KG_SHAPE(1)), kg_keep(x, KG_F32, KG_SHAPE(1))}};
     kg_tensor v = kg_keep(x, KG_F32, KG_SHAPE(1));
     float *at = state.x.at;
     *(float *)state.last.at = *(float *)state.m[0].at = *(float *)state.m[1].at = NAN;     /* read before it is written: shows */
@@ -180,7 +187,8 @@ static void published_trajectories(void)
         kg_schedule_make(&s, list[k].solver, KG_SCHEDULE_OFFICIAL, list[k].steps, 5);
         by_coefficients(&s, got);
         for (int i = 0; i < s.steps; ++i)
-            CHECK(fabs(got[i] - list[k].x[i]) < 3e-7, "%s, %d steps: x[%d] = %.7f, published %.7f", solvers[s.solver], s.steps, i, got[i], list[k].x[i]);
+            CHECK(fabs(got[i] - list[k].x[i]) < 3e-7, "%s, %d steps: x[%d] = %.7f, published %.7f", solvers[s.solver],
+                  s.steps, i, got[i], list[k].x[i]);
     }
 }
 

@@ -1,0 +1,38 @@
+-- Text to video with the small model beside this file: shapes in colours that move, 128x128.
+-- kino run graphs/demo/t2v.lua --prompt "a red circle moves left over a blue background" --out demo.mp4
+
+return kino.template{
+  doc = "A coloured shape that moves, from a sentence.",
+  params = {
+    prompt   = kino.string{ "a red circle moves left over a blue background", doc = "what the video shows" },
+    negative = kino.string{ "", doc = "what it does not show" },
+    out      = kino.out{ "demo.mp4", doc = "MP4 file to write; a contact sheet goes beside it, as PNG" },
+    size     = kino.size{ "128x128", doc = "width x height" },
+    frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
+    steps    = kino.int{ 20, min = 1, max = 1000, doc = "denoising steps" },
+    guidance = kino.number{ 4, min = 0, max = 100, doc = "weight of the prompt" },
+    shift    = kino.number{ 3, min = 0.01, max = 100, doc = "shift of the schedule" },
+    solver   = kino.choice{ "unipc", "dpm++", "euler", default = "unipc", doc = "the solver" },
+    schedule = kino.choice{ "official", "diffusers", default = "official", doc = "whose timesteps" },
+    seed     = kino.int{ 0, min = 0, doc = "another seed gives another video" },
+    fps      = kino.number{ 8, min = 1, max = 240, doc = "frames a second" },
+    model        = kino.path{ "wan_demo.safetensors.index.json", doc = "transformer" },
+    text_encoder = kino.path{ "umt5_demo.safetensors", doc = "text encoder" },
+    vae          = kino.path{ "wan_demo_vae.safetensors", doc = "VAE" },
+  },
+  graph = function(p)
+    local model  = kino.wan.model{ path = p.model }
+    local text   = kino.text.umt5{ model = kino.text.load{ path = p.text_encoder }, prompt = p.prompt, negative = p.negative }
+    local latent = kino.wan.sample{ "main",
+      model = model, text = text.text, negative = text.negative,
+      width = p.size.w, height = p.size.h, frames = p.frames,
+      steps = p.steps, guidance = p.guidance, shift = p.shift, solver = p.solver, schedule = p.schedule, seed = p.seed,
+    }
+    local video = kino.wan.decode{ vae = kino.wan.vae{ path = p.vae }, latent = latent }
+    local sheet = kino.image.sheet{ video = video, columns = 6 }
+    return {
+      video = kino.video.save{ video = video, path = p.out, fps = p.fps },
+      sheet = kino.image.save{ image = sheet, path = p.out:gsub("%.%w+$", "") .. ".png" },
+    }
+  end,
+}
