@@ -278,10 +278,7 @@ int kg_put(kg_exec *x, kg_tensor t, const void *p, size_t bytes)
     if (x->ctx->mode == KG_DRY)
         return 0;
     kg_device *d = x->ctx->device;
-    if (d->ops->write(d, x->ctx->lane, t.at, p, bytes) != KG_OK ||
-        d->ops->sync(d, d->ops->record(d, x->ctx->lane)) != KG_OK)
-        return 1;
-    return 0;
+    return d->ops->write(d, x->ctx->lane, t.at, p, bytes) != KG_OK;
 }
 
 int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins, int n_out,
@@ -386,7 +383,7 @@ int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset
     kg_ctx *c = x->ctx;
     if (kg_ctx_failed(c) || c->mode == KG_DRY)
         return kg_ctx_failed(c);
-    return c->device->ops->read(c->device, c->lane, t.at, file, offset, kg_bytes(&t)) != KG_OK;
+    return c->device->ops->read(c->device, c->lane, t.at, file, offset, kg_bytes(&t), 0) != KG_OK;
 }
 
 kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_tensor *out)

@@ -5,7 +5,8 @@
  *    "rows": 3e11, "host": 2e10}, "copy": 1.2e10, "disk": 2e9, "launch": 5e-6}
  *
  * Sizes are bytes, rates per second. Every field must be there, once, and no other: a plan made from a
- * misspelt profile would look right and be wrong. */
+ * misspelt profile would look right and be wrong. Only "host_fixed" (page-locked bytes the device holds
+ * on the host) may be left out: it came later, and is 0 then. */
 #include "core/front.h"
 
 #include <cjson/cJSON.h>
@@ -21,6 +22,7 @@ typedef struct field {
     field_type type;
     size_t offset;
     double min;            /* numbers: the least that makes sense                                 */
+    int optional;          /* 0 when it is left out                                               */
 } field;
 static const field fields[] = {
     {"version", VERSION, offsetof(kg_profile, version), 1},
@@ -29,6 +31,7 @@ static const field fields[] = {
     {"discrete", FLAG, offsetof(kg_profile, discrete), 0},
     {"memory", BYTES, offsetof(kg_profile, memory), 1},
     {"fixed", BYTES, offsetof(kg_profile, fixed), 0},
+    {"host_fixed", BYTES, offsetof(kg_profile, host_fixed), 0, 1},
     {"rate", RATES, offsetof(kg_profile, rate), 0},
     {"copy", REAL, offsetof(kg_profile, copy), 0},
     {"disk", REAL, offsetof(kg_profile, disk), 1},
@@ -148,9 +151,11 @@ static kg_status load_field(kg_profile *p, const field *f, const cJSON *v)
 static kg_status load_object(kg_profile *p, const cJSON *object)
 {
     const char *names[FIELDS];
-    unsigned seen = 0;
-    for (int i = 0; i < FIELDS; ++i)
+    unsigned seen = 0, optional = 0;
+    for (int i = 0; i < FIELDS; ++i) {
         names[i] = fields[i].name;
+        optional |= (unsigned)fields[i].optional << i;
+    }
     for (const cJSON *v = object->child; v; v = v->next) {
         int i = index_of(v->string, names, FIELDS);
         kg_status status = check_name(v->string, i, &seen, names, FIELDS);
@@ -159,7 +164,7 @@ static kg_status load_object(kg_profile *p, const cJSON *object)
         if (status)
             return status;
     }
-    kg_status status = check_complete(seen, names, FIELDS);
+    kg_status status = check_complete(seen | optional, names, FIELDS);
     if (!status && p->fixed >= p->memory)
         status = kg_fail(KG_INPUT, "profile: 'fixed' takes all of 'memory'");
     if (!status && p->discrete && p->copy < 1)

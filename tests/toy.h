@@ -28,10 +28,10 @@ static void toy_release(kg_device *d)
         munmap(t->pool, t->bytes);
     t->pool = NULL;
 }
-static kg_status toy_read(kg_device *d, int lane, void *dst, const kg_file *f, uint64_t offset, size_t bytes)
+static kg_status toy_read(kg_device *d, int lane, void *dst, const kg_file *f, uint64_t offset, size_t bytes, int stay)
 {
     toy_device *t = d->self;
-    (void)lane;
+    (void)lane, (void)stay;
     if (++t->reads == t->fail_read)
         return kg_fail(KG_FAILED, "injected: read %ld fails", t->fail_read);
     return kg_file_read(f, offset, dst, bytes);
@@ -47,8 +47,11 @@ static kg_event toy_record(kg_device *d, int lane) { (void)d; return (kg_event){
 static kg_status toy_wait(kg_device *d, int lane, kg_event e) { (void)d, (void)lane, (void)e; return KG_OK; }
 static kg_status toy_sync(kg_device *d, kg_event e) { (void)d, (void)e; return KG_OK; }
 static void toy_destroy(kg_device *d) { (void)d; }
-static const kg_device_ops toy_ops = {toy_reserve, toy_release, toy_read, toy_write,  toy_fetch,
-                                      toy_record,  toy_wait,    toy_sync, toy_destroy};
+static void *toy_host_alloc(kg_device *d, size_t bytes) { (void)d; return malloc(bytes + 1); }
+static void toy_host_free(kg_device *d, void *p) { (void)d; free(p); }
+static const kg_device_ops toy_ops = {
+    .reserve = toy_reserve, .release = toy_release, .read = toy_read, .write = toy_write, .fetch = toy_fetch, .record = toy_record,
+    .wait = toy_wait, .sync = toy_sync, .destroy = toy_destroy, .host_alloc = toy_host_alloc, .host_free = toy_host_free};
 static inline void toy_open(toy_device *t, size_t memory)
 {
     memset(t, 0, sizeof *t);

@@ -55,9 +55,9 @@ static void release(kg_device *d)
     c->base = NULL;
 }
 
-static kg_status read_file(kg_device *d, int lane, void *dst, const struct kg_file *f, uint64_t offset, size_t bytes)
+static kg_status read_file(kg_device *d, int lane, void *dst, const struct kg_file *f, uint64_t offset, size_t bytes, int stay)
 {
-    (void)d, (void)lane;
+    (void)d, (void)lane, (void)stay;
     return kg_file_read(f, offset, dst, bytes);
 }
 
@@ -87,6 +87,21 @@ static kg_status sync_event(kg_device *d, kg_event e)
     return KG_OK;
 }
 
+static void *host_alloc(kg_device *d, size_t bytes)
+{
+    (void)d;
+    void *p = malloc(bytes ? bytes : 1);
+    if (!p)
+        kg_fail(KG_FAILED, "out of host memory for %zu bytes", bytes);
+    return p;
+}
+
+static void host_free(kg_device *d, void *p)
+{
+    (void)d;
+    free(p);
+}
+
 static void destroy(kg_device *d)
 {
     release(d);
@@ -95,7 +110,8 @@ static void destroy(kg_device *d)
 }
 
 static const kg_device_ops cpu_ops = {.reserve = reserve, .release = release, .read = read_file, .write = copy, .fetch = copy,
-    .record = record, .wait = wait_event, .sync = sync_event, .destroy = destroy};
+    .record = record, .wait = wait_event, .sync = sync_event, .destroy = destroy,
+    .host_alloc = host_alloc, .host_free = host_free};
 
 static int cores(void)
 {

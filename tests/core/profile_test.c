@@ -37,6 +37,8 @@ static void round_trip(void)
     int n = kg_profile_dump(&p, text, sizeof text);
     CHECK(n > 0 && n < (int)sizeof text && (size_t)n == strlen(text));
     CHECK(!kg_profile_load(&q, text) && !memcmp(&p, &q, sizeof p));
+    CHECK(!p.host_fixed && strstr(text, "\"host_fixed\":0"), "%s", text);
+    CHECK(!kg_profile_load(&q, with("524288000", "524288000, \"host_fixed\": 134217728")) && q.host_fixed == 134217728);
     CHECK(kg_profile_dump(&p, text, 10) == n && strlen(text) == 9);
 }
 

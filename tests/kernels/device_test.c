@@ -71,6 +71,10 @@ static void memory(void)
     CHECK(d->ops->fetch(d, KG_LANE_BACK, out, (char *)base + 5, sizeof out) == KG_OK && !memcmp(in, out, sizeof in));
     CHECK(d->ops->sync(d, d->ops->record(d, KG_LANE_COPY)) == KG_OK);
     CHECK(d->ops->wait(d, KG_LANE_COMPUTE, d->ops->record(d, KG_LANE_COPY)) == KG_OK);
+    void *host = d->ops->host_alloc(d, sizeof in);
+    CHECK(host && d->ops->fetch(d, KG_LANE_COMPUTE, host, (char *)base + 5, sizeof in) == KG_OK && !memcmp(in, host, sizeof in));
+    d->ops->host_free(d, host);
+    d->ops->host_free(d, NULL);
     d->ops->release(d);
     CHECK(d->ops->reserve(d, SIZE_MAX - 5, &base) == KG_NOFIT);
     kg_error_clear();
