@@ -23,7 +23,7 @@ void kg_attention(kg_exec *x, kg_attention_args a)
     }
     const kg_kernels *kernels = kg_kernels_of(x);
     size_t mark = kg_mark(x);
-    a.scratch = kg_scratch(x, kernels->attention_scratch(&a, kg_front_workers(x)));
+    a.scratch = kg_scratch(x, kernels->attention_scratch(x, &a, kg_front_workers(x)));
     double bytes = (double)kg_bytes(&a.q) + (double)kg_bytes(&a.out) + (double)kg_bytes(&a.k) + (double)kg_bytes(&a.v);
     double flops = 4.0 * (double)kg_rows(&a.q) * (double)kg_rows(&a.k) * (double)kg_cols(&a.q);
     if (kg_front(x, "attention", KG_C_ATTENTION, flops, bytes) && kg_rows(&a.q))

@@ -46,7 +46,7 @@ void kg_conv(kg_exec *x, kg_conv_args a)
     }
     const kg_kernels *kernels = kg_kernels_of(x);
     size_t mark = kg_mark(x);
-    a.scratch = kg_scratch(x, kernels->conv_scratch(&a, kg_front_workers(x)));
+    a.scratch = kg_scratch(x, kernels->conv_scratch(x, &a, kg_front_workers(x)));
     double bytes = (double)kg_bytes(&a.in) + (double)kg_bytes(&a.out) + (double)kg_bytes(&a.weight);
     if (kg_front(x, "conv", KG_C_CONV, 2.0 * (double)kg_count(&a.out) * (double)k, bytes))
         kernels->conv(x, &a);

@@ -11,9 +11,9 @@
 #define KG_EPOCH 1     /* part of the numerics tag; raise it when the output of one of our own kernels changes */
 
 typedef struct kg_kernels {
-    size_t (*linear_scratch)(const kg_linear_args *a, int workers);            /* bytes; pure, called when dry too */
-    size_t (*attention_scratch)(const kg_attention_args *a, int workers);
-    size_t (*conv_scratch)(const kg_conv_args *a, int workers);
+    size_t (*linear_scratch)(kg_exec *x, const kg_linear_args *a, int workers);   /* bytes, by shapes and device; also when dry */
+    size_t (*attention_scratch)(kg_exec *x, const kg_attention_args *a, int workers);
+    size_t (*conv_scratch)(kg_exec *x, const kg_conv_args *a, int workers);
     void (*linear)(kg_exec *x, const kg_linear_args *a);
     void (*attention)(kg_exec *x, const kg_attention_args *a);
     void (*residual_norm)(kg_exec *x, const kg_residual_norm_args *a);
@@ -32,12 +32,30 @@ typedef struct kg_kernels {
     void (*pixels)(kg_exec *x, const kg_pixels_args *a);
 } kg_kernels;
 
-static inline const kg_kernels *kg_kernels_of(kg_exec *x) { return kg_exec_device(x)->kernels; }
+static inline const kg_kernels *kg_kernels_of(kg_exec *x) { return (const kg_kernels *)kg_exec_device(x)->kernels; }
 
 /* CPU: work in tiles that are fixed by shape, handed out to all cores; on the copy lane it runs serially on the calling thread. */
 typedef void kg_tile_fn(void *arg, int64_t tile, int worker);
 void kg_cpu_for(kg_exec *x, int64_t tiles, kg_tile_fn *fn, void *arg);
 
 kg_device *kg_cpu_new(int threads);            /* 0: all cores this process may use; with a profile measured or estimated */
+
+/* CUDA: NULL with an error that says why (no driver, an old one, no such card, libraries missing or of another version, a card
+ * this build has no kernels for). Without CUDA in the build both say so. */
+enum { KG_FAULT_NONE, KG_FAULT_ALLOC, KG_FAULT_COPY, KG_FAULT_KERNEL };
+#ifdef KG_CUDA
+int kg_cuda_count(void);                       /* cards this build can use; 0 quietly when there is no driver */
+kg_device *kg_cuda_new(int index);
+/* For tests: the n-th allocation (of the pool or the host), copy or launch from now on fails; a launch as kernels really do. */
+void kg_cuda_fault(kg_device *d, int what, long n);
+#else
+static inline int kg_cuda_count(void) { return 0; }
+static inline kg_device *kg_cuda_new(int index)
+{
+    kg_fail(KG_FAILED, "cuda:%d: this build has no CUDA", index);
+    return NULL;
+}
+static inline void kg_cuda_fault(kg_device *d, int what, long n) { (void)d, (void)what, (void)n; }
+#endif
 
 #endif

@@ -13,7 +13,7 @@ void kg_linear(kg_exec *x, kg_linear_args a)
     }
     const kg_kernels *kernels = kg_kernels_of(x);
     size_t mark = kg_mark(x);
-    a.scratch = kg_scratch(x, kernels->linear_scratch(&a, kg_front_workers(x)));
+    a.scratch = kg_scratch(x, kernels->linear_scratch(x, &a, kg_front_workers(x)));
     double bytes = (double)kg_bytes(&a.in) + (double)kg_bytes(&a.out) + (double)kg_bytes(&a.weight);
     if (kg_front(x, "linear", a.in.dtype == KG_F32 ? KG_C_MATMUL : KG_C_MATMUL16, 2.0 * (double)rows * (double)n * (double)k, bytes) &&
         rows)

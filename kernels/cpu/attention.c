@@ -63,7 +63,11 @@ static size_t worker_bytes(const kg_attention_args *a)
     return (size_t)(scores_floats(a) + (3 * Q_TILE + keys) * wide + 3 * Q_TILE) * sizeof(float) + KG_MATMUL_SCRATCH;
 }
 
-size_t kg_cpu_attention_scratch(const kg_attention_args *a, int workers) { return worker_bytes(a) * (size_t)workers; }
+size_t kg_cpu_attention_scratch(kg_exec *x, const kg_attention_args *a, int workers)
+{
+    (void)x;
+    return worker_bytes(a) * (size_t)workers;
+}
 
 static int prepare(attention_job *j)
 {

@@ -112,8 +112,9 @@ static conv_job plan(const kg_conv_args *a)
     return j;
 }
 
-size_t kg_cpu_conv_scratch(const kg_conv_args *a, int workers)
+size_t kg_cpu_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers)
 {
+    (void)x;
     conv_job j = plan(a);
     return (j.bias_floats + j.u_floats + j.v_floats + j.worker_floats * (size_t)workers) * sizeof(float);
 }

@@ -22,9 +22,9 @@ void kg_pool_run(kg_pool *p, int most, int64_t tiles, kg_tile_fn *fn, void *arg,
 /* Threads that will call oneDNN say so first (kg_cpu_for does it for its workers): one OpenMP thread each. */
 void kg_cpu_single(void);
 
-size_t kg_cpu_linear_scratch(const kg_linear_args *a, int workers);
-size_t kg_cpu_attention_scratch(const kg_attention_args *a, int workers);
-size_t kg_cpu_conv_scratch(const kg_conv_args *a, int workers);
+size_t kg_cpu_linear_scratch(kg_exec *x, const kg_linear_args *a, int workers);
+size_t kg_cpu_attention_scratch(kg_exec *x, const kg_attention_args *a, int workers);
+size_t kg_cpu_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers);
 void kg_cpu_linear(kg_exec *x, const kg_linear_args *a);
 void kg_cpu_attention(kg_exec *x, const kg_attention_args *a);
 void kg_cpu_residual_norm(kg_exec *x, const kg_residual_norm_args *a);

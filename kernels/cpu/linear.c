@@ -50,7 +50,11 @@ static parts worker_parts(const kg_linear_args *a)
     return p;
 }
 
-size_t kg_cpu_linear_scratch(const kg_linear_args *a, int workers) { return worker_parts(a).all * (size_t)workers; }
+size_t kg_cpu_linear_scratch(kg_exec *x, const kg_linear_args *a, int workers)
+{
+    (void)x;
+    return worker_parts(a).all * (size_t)workers;
+}
 
 typedef struct linear_job {
     const kg_linear_args *a;

@@ -1,0 +1,48 @@
+/* The table of the CUDA backend, and all of its own kernels loaded at once. */
+#include "kernels/cuda/cuda.h"
+
+/* Until every op has landed. */
+#pragma weak kg_cuda_linear_scratch
+#pragma weak kg_cuda_attention_scratch
+#pragma weak kg_cuda_conv_scratch
+#pragma weak kg_cuda_linear
+#pragma weak kg_cuda_attention
+#pragma weak kg_cuda_residual_norm
+#pragma weak kg_cuda_rms_norm
+#pragma weak kg_cuda_rope_table
+#pragma weak kg_cuda_unary
+#pragma weak kg_cuda_gated_gelu
+#pragma weak kg_cuda_combine
+#pragma weak kg_cuda_patchify
+#pragma weak kg_cuda_unpatchify
+#pragma weak kg_cuda_noise
+#pragma weak kg_cuda_conv
+#pragma weak kg_cuda_conv_pack
+#pragma weak kg_cuda_channel_norm
+#pragma weak kg_cuda_latent_frames
+#pragma weak kg_cuda_pixels
+
+kg_kernels kg_cuda_kernel_table(void)
+{
+    kg_kernels k = {};
+    k.linear_scratch = kg_cuda_linear_scratch;
+    k.attention_scratch = kg_cuda_attention_scratch;
+    k.conv_scratch = kg_cuda_conv_scratch;
+    k.linear = kg_cuda_linear;
+    k.attention = kg_cuda_attention;
+    k.residual_norm = kg_cuda_residual_norm;
+    k.rms_norm = kg_cuda_rms_norm;
+    k.rope_table = kg_cuda_rope_table;
+    k.unary = kg_cuda_unary;
+    k.gated_gelu = kg_cuda_gated_gelu;
+    k.combine = kg_cuda_combine;
+    k.patchify = kg_cuda_patchify;
+    k.unpatchify = kg_cuda_unpatchify;
+    k.noise = kg_cuda_noise;
+    k.conv = kg_cuda_conv;
+    k.conv_pack = kg_cuda_conv_pack;
+    k.channel_norm = kg_cuda_channel_norm;
+    k.latent_frames = kg_cuda_latent_frames;
+    k.pixels = kg_cuda_pixels;
+    return k;
+}
