@@ -3,7 +3,16 @@
 
 static int64_t padded(const kg_conv_args *a) { return kg_conv_padded(a->out.shape[3] * (a->split ? 2 : 1)); }
 
-static int is_frames(const kg_tensor *t) { return t->rank == 4 && t->dtype == KG_F32 && kg_dense(t); }
+static int is_frames(const kg_tensor *t) { return t->rank == 4 && kg_is_float(t) && kg_dense(t); }
+
+/* Of one type and shape, whatever the number of frames. */
+static int same_pixels(const kg_tensor *a, const kg_tensor *b)
+{
+    return is_frames(a) && a->dtype == b->dtype && a->shape[1] == b->shape[1] && a->shape[2] == b->shape[2] &&
+           a->shape[3] == b->shape[3];
+}
+
+static int same_frames(const kg_tensor *a, const kg_tensor *b) { return same_pixels(a, b) && a->shape[0] == b->shape[0]; }
 
 static int kernel_fits(const kg_conv_args *a)
 {
@@ -18,8 +27,7 @@ static int shapes_fit(const kg_conv_args *a)
 {
     const int64_t *in = a->in.shape, *out = a->out.shape;
     int64_t history = a->history.rank ? a->history.shape[0] : 0;
-    if (history >= a->kt || (history && (!is_frames(&a->history) || a->history.shape[1] != in[1] || a->history.shape[2] != in[2] ||
-                                         a->history.shape[3] != in[3])))
+    if (history >= a->kt || (history && !same_pixels(&a->history, &a->in)))
         return 0;
     int64_t t = a->stride_t == 1 ? in[0] : (history + in[0] - a->kt) / 2 + 1;
     if (in[0] < 1 || t < 1 || out[0] != t * (a->split ? 2 : 1))
@@ -27,10 +35,7 @@ static int shapes_fit(const kg_conv_args *a)
     for (int i = 1; i < 3; ++i)
         if (in[i] < a->stride_hw || out[i] != in[i] * (a->upsample ? 2 : 1) / a->stride_hw)
             return 0;
-    if (!a->add.rank)
-        return 1;
-    return is_frames(&a->add) && a->add.shape[0] == out[0] && a->add.shape[1] == out[1] && a->add.shape[2] == out[2] &&
-           a->add.shape[3] == out[3];
+    return !a->add.rank || same_frames(&a->add, &a->out);
 }
 
 void kg_conv(kg_exec *x, kg_conv_args a)
@@ -38,8 +43,8 @@ void kg_conv(kg_exec *x, kg_conv_args a)
     a.stride_t = a.stride_t ? a.stride_t : 1;
     a.stride_hw = a.stride_hw ? a.stride_hw : 1;
     int64_t channels = a.out.shape[3] * (a.split ? 2 : 1), k = a.in.shape[3] * a.kt * a.kh * a.kw;
-    if (!is_frames(&a.in) || !is_frames(&a.out) || !kernel_fits(&a) || !shapes_fit(&a) || !kg_is_float(&a.weight) ||
-        kg_count(&a.weight) != padded(&a) * k || !kg_is_no_or_vector(&a.bias, channels)) {
+    if (!is_frames(&a.in) || !is_frames(&a.out) || a.in.dtype != a.out.dtype || !kernel_fits(&a) || !shapes_fit(&a) ||
+        !kg_is_float(&a.weight) || kg_count(&a.weight) != padded(&a) * k || !kg_is_no_or_vector(&a.bias, channels)) {
         KG_REFUSE(x, "conv", "shapes or kernel do not fit", "out, in, history, weight, bias, add", &a.out, &a.in, &a.history, &a.weight,
                   &a.bias, &a.add);
         return;
@@ -68,9 +73,10 @@ void kg_conv_pack(kg_exec *x, kg_conv_pack_args a)
 void kg_channel_norm(kg_exec *x, kg_channel_norm_args a)
 {
     int64_t c = a.in.rank ? kg_cols(&a.in) : 0;
-    if (a.in.dtype != KG_F32 || a.out.dtype != KG_F32 || !kg_dense(&a.in) || !kg_dense(&a.out) || c < 1 ||
+    if (!kg_is_float(&a.in) || a.out.dtype != a.in.dtype || !kg_dense(&a.in) || !kg_dense(&a.out) || c < 1 ||
         !kg_is_rows(&a.out, kg_rows(&a.in), c) || !kg_is_float(&a.gamma) || kg_count(&a.gamma) != c || !kg_dense(&a.gamma)) {
-        KG_REFUSE(x, "channel_norm", "out and in are f32 [rows, channels], gamma [channels]", "out, in, gamma", &a.out, &a.in, &a.gamma);
+        KG_REFUSE(x, "channel_norm", "out and in are [rows, channels] of one type, gamma [channels]", "out, in, gamma", &a.out, &a.in,
+                  &a.gamma);
         return;
     }
     size_t mark = kg_mark(x);
@@ -83,10 +89,11 @@ void kg_channel_norm(kg_exec *x, kg_channel_norm_args a)
 void kg_latent_frames(kg_exec *x, kg_latent_frames_args a)
 {
     const int64_t *l = a.latent.shape, *f = a.frames.shape;
-    if (!is_frames(&a.latent) || !is_frames(&a.frames) || l[0] != f[3] || l[2] != f[1] || l[3] != f[2] || a.first < 0 ||
-        a.first + f[0] > l[1] || a.scale.dtype != KG_F32 || a.shift.dtype != KG_F32 || !kg_is_vector(&a.scale, l[0]) ||
+    if (!is_frames(&a.latent) || a.latent.dtype != KG_F32 || !is_frames(&a.frames) || l[0] != f[3] || l[2] != f[1] ||
+        l[3] != f[2] || a.first < 0 || a.first + f[0] > l[1] ||
+        a.scale.dtype != KG_F32 || a.shift.dtype != KG_F32 || !kg_is_vector(&a.scale, l[0]) ||
         !kg_is_vector(&a.shift, l[0])) {
-        KG_REFUSE(x, "latent_frames", "latent is f32 [C, T, H, W], frames f32 [t, H, W, C], scale and shift f32 [C]",
+        KG_REFUSE(x, "latent_frames", "latent is f32 [C, T, H, W], frames [t, H, W, C], scale and shift f32 [C]",
                   "latent, frames, scale, shift", &a.latent, &a.frames, &a.scale, &a.shift);
         return;
     }
@@ -96,9 +103,9 @@ void kg_latent_frames(kg_exec *x, kg_latent_frames_args a)
 
 void kg_pixels(kg_exec *x, kg_pixels_args a)
 {
-    if (!a.f.rank || a.f.dtype != KG_F32 || a.u.dtype != KG_U8 || !kg_dense(&a.f) || !kg_dense(&a.u) ||
+    if (!kg_is_float(&a.f) || a.u.dtype != KG_U8 || !kg_dense(&a.f) || !kg_dense(&a.u) ||
         !kg_is_rows(&a.u, kg_rows(&a.f), kg_cols(&a.f))) {
-        KG_REFUSE(x, "pixels", "f is f32 and u is u8 of the same shape", "f, u", &a.f, &a.u);
+        KG_REFUSE(x, "pixels", "f is of floats and u is u8 of the same shape", "f, u", &a.f, &a.u);
         return;
     }
     if (kg_front(x, "pixels", KG_C_ROWS, 0, (double)kg_bytes(&a.f) + (double)kg_bytes(&a.u)))

@@ -1,4 +1,5 @@
-/* Convolutions over frames, channels last. Causal in time: history frames are an input, so a clip can be fed in chunks. */
+/* Convolutions over frames, channels last. Causal in time: history frames are an input, so a clip can be fed in chunks.
+ * Frames are f32, bf16 or f16 (act); products of 16-bit frames are summed in f32 and rounded once, when they are stored. */
 #ifndef KG_KERNELS_CONV_H
 #define KG_KERNELS_CONV_H
 
@@ -19,12 +20,12 @@ void kg_conv_pack(kg_exec *x, kg_conv_pack_args a);
  * as make T' = T; with stride_t 2 there are none. Sides are padded by zeros to keep H and W; with stride_hw 2 the padding is
  * one row at the bottom and one column at the right, and H' = H / 2. Kernels are 1x1 or 3x3 wide and 1 to 3 frames long. */
 typedef struct kg_conv_args {
-    kg_tensor out;     /* f32 [T', H', W', out_ch]                                                          */
-    kg_tensor in;      /* f32 [T, H, W, in_ch]                                                              */
-    kg_tensor history; /* f32 [0..kt-1, H, W, in_ch] frames before in; rank 0: none                         */
+    kg_tensor out;     /* act [T', H', W', out_ch]                                                          */
+    kg_tensor in;      /* [T, H, W, in_ch], dtype of out                                                    */
+    kg_tensor history; /* [0..kt-1, H, W, in_ch] frames before in, dtype of out; rank 0: none               */
     kg_tensor weight;  /* packed by kg_conv_pack                                                            */
     kg_tensor bias;    /* f32, f16, bf16 [out_ch]; rank 0: none                                             */
-    kg_tensor add;     /* f32 like out: residual; may be out itself; rank 0: none                           */
+    kg_tensor add;     /* like out: residual; may be out itself; rank 0: none                               */
     int kt, kh, kw;
     int stride_t, stride_hw;   /* 0 is 1                                                                    */
     int upsample;      /* 1: in is first doubled in H and W by replication                                  */
@@ -35,14 +36,14 @@ void kg_conv(kg_exec *x, kg_conv_args a);
 
 /* Wan's RMS over channels: in / max(|in|, 1e-12) * sqrt(C) * gamma, then SiLU when silu. out may be in. */
 typedef struct kg_channel_norm_args {
-    kg_tensor out, in; /* f32 [rows, C]                                                                     */
+    kg_tensor out, in; /* act [rows, C], of one dtype                                                       */
     kg_tensor gamma;   /* f32, f16, bf16, C of them                                                         */
     int silu;
     kg_tensor scratch; /* set by the front                                                                  */
 } kg_channel_norm_args;
 void kg_channel_norm(kg_exec *x, kg_channel_norm_args a);
 
-/* One range of latent frames between [C, T, H, W] (edges) and [t, H, W, C]: out = in * scale[c] + shift[c]; f32 [C] vectors. */
+/* One range of latent frames between f32 [C, T, H, W] (edges) and act [t, H, W, C]: out = in * scale[c] + shift[c]; f32 [C] vectors. */
 typedef struct kg_latent_frames_args {
     kg_tensor latent, frames;
     int64_t first;     /* first frame of latent                                                             */
@@ -51,7 +52,7 @@ typedef struct kg_latent_frames_args {
 } kg_latent_frames_args;
 void kg_latent_frames(kg_exec *x, kg_latent_frames_args a);
 
-/* f32 [H, W, 3] in [-1, 1] to u8 [H, W, 3] (clamp, (x + 1) / 2 * 255, then truncated or rounded), or back (u8 / 255 * 2 - 1). */
+/* act [H, W, 3] in [-1, 1] to u8 [H, W, 3] (clamp, (x + 1) / 2 * 255, then truncated or rounded), or back (u8 / 255 * 2 - 1). */
 typedef struct kg_pixels_args { kg_tensor f, u; int to_float, rounded; } kg_pixels_args;
 void kg_pixels(kg_exec *x, kg_pixels_args a);
 

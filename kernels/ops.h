@@ -83,7 +83,7 @@ void kg_unpatchify(kg_exec *x, kg_patchify_args a);    /* writes latent */
 typedef struct kg_noise_args { kg_tensor out; uint64_t seed; } kg_noise_args;          /* f32, dense */
 void kg_noise(kg_exec *x, kg_noise_args a);
 
-/* ---- frames: channels last, f32 (act later) [T, H, W, C] ---- */
+/* ---- frames: channels last, act [T, H, W, C] ---- */
 #include "kernels/conv.h"
 
 #endif

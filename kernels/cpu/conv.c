@@ -1,4 +1,5 @@
-/* Convolution on the CPU, in f32 whatever the weights are stored as.
+/* Convolution on the CPU, in f32 whatever the weights and the frames are stored as: 16-bit pixels are widened when a tile or a row
+ * is read and rounded when one is stored.
  *
  * 3x3 kernels with stride 1 go through Winograd's transforms: a tile of m x m outputs costs (m + 2)^2 products per pair of
  * channels instead of 9 m^2, and the taps in time stay a plain sum, 3 frames of one transformed tile being 3 c numbers in a row.
@@ -16,6 +17,7 @@ enum { GROUP_COLS = 48, GROUP_PANELS = GROUP_COLS / KG_CONV_PANEL };
 typedef struct conv_code {
     void (*product)(int64_t rows, int panels, int64_t k, const float *a, int64_t lda, const float *b, int64_t step, float *c);
     void (*widen)(int64_t n, const void *from, kg_dtype type, int64_t first, float *to);
+    void (*narrow)(int64_t n, const float *from, void *to, kg_dtype type, int64_t first);
     void (*finish)(int64_t n, const float *from, const float *bias, const float *add, float *out);
     void (*tile_in[2])(int64_t c, const float *const *pixel, float *v, int64_t step);             /* m 2, m 4 */
     void (*tile_out[2])(int64_t n, const float *points, int64_t step, const float *bias, float *const *out, const float *const *add);
@@ -36,6 +38,7 @@ typedef struct conv_job {
     const kg_conv_args *a;
     const conv_code *code;
     int64_t cin, cout, panels;     /* panels of 16 output channels, the last one padded             */
+    kg_dtype type;                 /* of all frames                                                 */
     int64_t history, frames, zeros;/* frames of history; of [history, in]; of zeros before them     */
     int64_t h, w, t_out, h_out, w_out;
     int taps;                      /* kh * kw                                                       */
@@ -60,6 +63,13 @@ static double tiles_cost(const conv_job *j, int m)
     return (m + 2) * (m + 2) * ((double)(up(j->h_out, m) * up(j->w_out, m) * j->t_out) + 64);
 }
 
+/* Where a worker keeps 16-bit pixels in f32: those of a tile, or a tile's outputs and what is added to them. */
+static size_t wide_floats(const conv_job *j)
+{
+    int64_t in = 36 * j->cin, out = 2 * 16 * GROUP_COLS;
+    return j->type == KG_F32 ? 0 : (size_t)(in > out ? in : out);
+}
+
 static void choose_tiles(conv_job *j)
 {
     j->m = tiles_cost(j, 4) < tiles_cost(j, 2) ? 4 : 2;
@@ -75,12 +85,12 @@ static void choose_tiles(conv_job *j)
     j->group = least(j->panels, group > GROUP_PANELS ? group : GROUP_PANELS);
     j->u_floats = (size_t)(j->points * j->group * j->k) * KG_CONV_PANEL;
     j->v_floats = (size_t)(j->points * j->band * j->frames * j->cin);
-    j->worker_floats = (size_t)(j->points * j->t_out * j->block) * GROUP_COLS;
+    j->worker_floats = (size_t)(j->points * j->t_out * j->block) * GROUP_COLS + wide_floats(j);
 }
 
 static int in_place(const conv_job *j)         /* a row of the product is a pixel as it stands */
 {
-    return j->taps == 1 && j->a->kt == 1 && j->a->stride_t == 1;
+    return j->taps == 1 && j->a->kt == 1 && j->a->stride_t == 1 && j->type == KG_F32;
 }
 
 static void choose_gather(conv_job *j)
@@ -88,14 +98,15 @@ static void choose_gather(conv_job *j)
     j->k = (int64_t)j->a->kt * j->taps * j->cin;
     j->u_floats = j->a->weight.dtype == KG_F32 ? 0 : (size_t)(j->panels * j->k) * KG_CONV_PANEL;
     j->worker_floats = (size_t)(GATHER_ROWS * GROUP_COLS + KG_CONV_PANEL) + (in_place(j) ? 0 : (size_t)(GATHER_ROWS * j->k));
+    j->worker_floats += j->type == KG_F32 ? 0 : 2 * GROUP_COLS;
 }
 
 static conv_job plan(const kg_conv_args *a)
 {
     const int64_t *in = a->in.shape, *out = a->out.shape;
     int split = a->split ? 2 : 1;
-    conv_job j = {.a = a, .cin = in[3], .cout = out[3] * split, .h = in[1], .w = in[2], .t_out = out[0] / split, .h_out = out[1],
-        .w_out = out[2], .taps = a->kh * a->kw};
+    conv_job j = {.a = a, .type = a->in.dtype, .cin = in[3], .cout = out[3] * split, .h = in[1], .w = in[2],
+        .t_out = out[0] / split, .h_out = out[1], .w_out = out[2], .taps = a->kh * a->kw};
     j.panels = up(j.cout, KG_CONV_PANEL);
     j.history = a->history.rank ? a->history.shape[0] : 0;
     j.frames = j.history + in[0];
@@ -119,10 +130,11 @@ size_t kg_cpu_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers)
     return (j.bias_floats + j.u_floats + j.v_floats + j.worker_floats * (size_t)workers) * sizeof(float);
 }
 
-static const float *frame_at(const conv_job *j, int64_t f)
+/* Value `at` of frame f of [history, in]. */
+static const void *value_at(const conv_job *j, int64_t f, int64_t at)
 {
-    int64_t n = j->h * j->w * j->cin;
-    return f < j->history ? (const float *)j->a->history.at + f * n : (const float *)j->a->in.at + (f - j->history) * n;
+    const char *first = f < j->history ? j->a->history.at : j->a->in.at;
+    return first + ((f < j->history ? f : f - j->history) * j->h * j->w * j->cin + at) * (int64_t)kg_dtype_bytes(j->type);
 }
 
 static const float *zero_row(const conv_job *j) { return j->bias + j->panels * KG_CONV_PANEL; }
@@ -139,45 +151,56 @@ static void transform_taps(void *arg, int64_t task, int worker)
     j->code->tile_taps[j->m / 4](j->cin, j->a->weight.at, j->a->weight.dtype, first, u, step);
 }
 
-/* The pixels of the tile at row y and column x (one row and column before its outputs). */
-static void tile_pixels(const conv_job *j, const float *frame, int64_t y, int64_t x, const float **pixel)
+/* The pixels of the tile of frame f at row y and column x (one row and column before its outputs), widened in `wide`. */
+static void tile_pixels(const conv_job *j, int64_t f, int64_t y, int64_t x, const float **pixel, float *wide)
 {
     int side = j->m + 2, shift = j->a->upsample ? 1 : 0;
     for (int i = 0; i < side * side; ++i) {
         int64_t py = y + i / side, px = x + i % side;
         int inside = py >= 0 && py < j->h_out && px >= 0 && px < j->w_out;
-        pixel[i] = inside ? frame + ((py >> shift) * j->w + (px >> shift)) * j->cin : zero_row(j);
+        const void *at = inside ? value_at(j, f, ((py >> shift) * j->w + (px >> shift)) * j->cin) : zero_row(j);
+        pixel[i] = at;
+        if (inside && j->type != KG_F32) {
+            j->code->widen(j->cin, at, j->type, 0, wide + i * j->cin);
+            pixel[i] = wide + i * j->cin;
+        }
     }
 }
 
 static void transform_tiles(void *arg, int64_t task, int worker)
 {
-    (void)worker;
     const conv_job *j = arg;
+    float *wide = j->workers + (size_t)(worker + 1) * j->worker_floats - wide_floats(j);
     int64_t end = least(j->n_tiles, (task + 1) * TILES_PER_TASK), step = j->band * j->frames * j->cin;
     for (int64_t i = task * TILES_PER_TASK; i < end; ++i) {
         int64_t y = (j->tile + i) / j->tiles_x * j->m, x = (j->tile + i) % j->tiles_x * j->m;
         for (int64_t f = 0; f < j->frames; ++f) {
             const float *pixel[36];
-            tile_pixels(j, frame_at(j, f), y - 1, x - 1, pixel);
+            tile_pixels(j, f, y - 1, x - 1, pixel, wide);
             j->code->tile_in[j->m / 4](j->cin, pixel, j->v + (i * j->frames + f) * j->cin, step);
         }
     }
 }
 
-/* Writes one tile of one frame, n channels from col on. */
-static void put_tile(const conv_job *j, int64_t t, int64_t tile, int64_t col, const float *points, int64_t step)
+/* Writes one tile of one frame, GROUP_COLS channels from col on; 16-bit ones by way of `wide`. */
+static void put_tile(const conv_job *j, int64_t t, int64_t tile, int64_t col, const float *points, int64_t step, float *wide)
 {
-    int64_t y = tile / j->tiles_x * j->m, x = tile % j->tiles_x * j->m;
-    float *out[16];
+    int64_t y = tile / j->tiles_x * j->m, x = tile % j->tiles_x * j->m, n = least(GROUP_COLS, j->cout - col), at[16];
+    float *out[16], *wide_add = wide + 16 * GROUP_COLS;
     const float *add[16];
     for (int i = 0; i < j->m * j->m; ++i) {
-        int64_t py = y + i / j->m, px = x + i % j->m, at = ((t * j->h_out + py) * j->w_out + px) * j->cout + col;
-        int inside = py < j->h_out && px < j->w_out;
-        out[i] = inside ? (float *)j->a->out.at + at : NULL;
-        add[i] = inside && j->a->add.rank ? (const float *)j->a->add.at + at : NULL;
+        int64_t py = y + i / j->m, px = x + i % j->m;
+        int inside = py < j->h_out && px < j->w_out, adds = inside && j->a->add.rank;
+        at[i] = ((t * j->h_out + py) * j->w_out + px) * j->cout + col;
+        out[i] = !inside ? NULL : j->type == KG_F32 ? (float *)j->a->out.at + at[i] : wide + i * GROUP_COLS;
+        add[i] = !adds ? NULL : j->type == KG_F32 ? (const float *)j->a->add.at + at[i] : wide_add + i * GROUP_COLS;
+        if (adds && j->type != KG_F32)
+            j->code->widen(n, j->a->add.at, j->type, at[i], wide_add + i * GROUP_COLS);
     }
-    j->code->tile_out[j->m / 4](least(GROUP_COLS, j->cout - col), points, step, j->bias + col, out, add);
+    j->code->tile_out[j->m / 4](n, points, step, j->bias + col, out, add);
+    for (int i = 0; j->type != KG_F32 && i < j->m * j->m; ++i)
+        if (out[i])
+            j->code->narrow(n, out[i], j->a->out.at, j->type, at[i]);
 }
 
 /* One task: three panels of a block of tiles, all points and frames. */
@@ -187,7 +210,7 @@ static void multiply_tiles(void *arg, int64_t task, int worker)
     int64_t blocks = up(j->n_tiles, j->block), first = task % blocks * j->block, panel = task / blocks * GROUP_PANELS;
     int64_t rows = least(j->block, j->n_tiles - first), lda = j->frames * j->cin, panel_step = j->k * KG_CONV_PANEL;
     int panels = (int)least(GROUP_PANELS, j->n_panels - panel);
-    float *points = j->workers + (size_t)worker * j->worker_floats;
+    float *points = j->workers + (size_t)worker * j->worker_floats, *wide = points + j->worker_floats - wide_floats(j);
     for (int64_t p = 0; p < j->points; ++p)
         for (int64_t t = 0; t < j->t_out; ++t) {
             int64_t skip = t < j->zeros ? j->zeros - t : 0, frame = t < j->zeros ? 0 : t - j->zeros;
@@ -199,7 +222,7 @@ static void multiply_tiles(void *arg, int64_t task, int worker)
     for (int64_t t = 0; t < j->t_out; ++t)
         for (int64_t i = 0; i < rows; ++i)
             put_tile(j, t, j->tile + first + i, (j->panel + panel) * KG_CONV_PANEL, points + (t * j->block + i) * GROUP_COLS,
-                     j->t_out * j->block * GROUP_COLS);
+                     j->t_out * j->block * GROUP_COLS, wide);
 }
 
 static void run_tiles(kg_exec *x, conv_job *j)
@@ -229,27 +252,30 @@ static void gather_row(const conv_job *j, int64_t row, float *to)
 {
     int64_t t = row / (j->h_out * j->w_out), y = row / j->w_out % j->h_out, x = row % j->w_out;
     int stride = j->a->stride_hw, pad = j->taps == 9 && stride == 1;
-    size_t bytes = (size_t)j->cin * sizeof(float);
     for (int kt = 0; kt < j->a->kt; ++kt)
         for (int i = 0; i < j->taps; ++i, to += j->cin) {
             int64_t f = t * j->a->stride_t + kt - j->zeros, py = y * stride + i / j->a->kw - pad, px = x * stride + i % j->a->kw - pad;
             if (f < 0 || py < 0 || py >= j->h || px < 0 || px >= j->w)
-                memset(to, 0, bytes);
+                memset(to, 0, (size_t)j->cin * sizeof *to);
             else
-                memcpy(to, frame_at(j, f) + (py * j->w + px) * j->cin, bytes);
+                j->code->widen(j->cin, value_at(j, f, (py * j->w + px) * j->cin), j->type, 0, to);
         }
 }
 
 /* Bias and residual for columns col .. col + n of one output pixel; with split, columns beyond half go to the next frame. */
-static void put_row(const conv_job *j, int64_t row, int64_t col, int64_t n, const float *from)
+static void put_row(const conv_job *j, int64_t row, int64_t col, int64_t n, const float *from, float *wide)
 {
     int64_t channels = j->a->out.shape[3], pixels = j->h_out * j->w_out, frames = j->a->split ? 2 : 1;
     while (n > 0) {
         int64_t part = least(n, channels - col % channels);
         int64_t frame = row / pixels * frames + col / channels;
         int64_t at = (frame * pixels + row % pixels) * channels + col % channels;
-        const float *add = j->a->add.rank ? (const float *)j->a->add.at + at : NULL;
-        j->code->finish(part, from, j->bias + col, add, (float *)j->a->out.at + at);
+        const float *add = !j->a->add.rank ? NULL : j->type == KG_F32 ? (const float *)j->a->add.at + at : wide + GROUP_COLS;
+        if (add && j->type != KG_F32)
+            j->code->widen(part, j->a->add.at, j->type, at, wide + GROUP_COLS);
+        j->code->finish(part, from, j->bias + col, add, j->type == KG_F32 ? (float *)j->a->out.at + at : wide);
+        if (j->type != KG_F32)
+            j->code->narrow(part, wide, j->a->out.at, j->type, at);
         col += part;
         from += part;
         n -= part;
@@ -261,6 +287,7 @@ static void gather_rows(void *arg, int64_t task, int worker)
     const conv_job *j = arg;
     int64_t first = task * GATHER_ROWS, rows = least(GATHER_ROWS, j->t_out * j->h_out * j->w_out - first);
     float *product = j->workers + (size_t)worker * j->worker_floats, *row = product + GATHER_ROWS * GROUP_COLS;
+    float *wide = product + j->worker_floats - 2 * GROUP_COLS;         /* of 16-bit frames */
     const float *left = in_place(j) ? (const float *)j->a->in.at + first * j->cin : row;
     const float *weights = j->u_floats ? j->u : j->a->weight.at;
     for (int64_t i = 0; i < rows && left == row; ++i)
@@ -269,7 +296,7 @@ static void gather_rows(void *arg, int64_t task, int worker)
         int64_t col = panel * KG_CONV_PANEL, step = j->k * KG_CONV_PANEL;
         j->code->product(rows, (int)least(GROUP_PANELS, j->panels - panel), j->k, left, j->k, weights + panel * step, step, product);
         for (int64_t i = 0; i < rows; ++i)
-            put_row(j, first + i, col, least(GROUP_COLS, j->cout - col), product + i * GROUP_COLS);
+            put_row(j, first + i, col, least(GROUP_COLS, j->cout - col), product + i * GROUP_COLS, wide);
     }
 }
 

@@ -296,6 +296,12 @@ static void KG_FN(widen)(int64_t n, const void *from, kg_dtype type, int64_t fir
         v_store(to, KG_F32, i, n - i, v_load(from, type, first + i, n - i));
 }
 
+static void KG_FN(narrow)(int64_t n, const float *from, void *to, kg_dtype type, int64_t first)
+{
+    for (int64_t i = 0; i < n; i += LANES)
+        v_store(to, type, first + i, n - i, v_load(from, KG_F32, i, n - i));
+}
+
 /* out = from + bias (+ add) for n channels of one pixel. */
 static void KG_FN(finish)(int64_t n, const float *from, const float *bias, const float *add, float *out)
 {
@@ -308,7 +314,7 @@ static void KG_FN(finish)(int64_t n, const float *from, const float *bias, const
 }
 
 static const conv_code KG_FN(conv_code) = {
-    .product = KG_FN(product), .widen = KG_FN(widen), .finish = KG_FN(finish),
+    .product = KG_FN(product), .widen = KG_FN(widen), .narrow = KG_FN(narrow), .finish = KG_FN(finish),
     .tile_in = {KG_FN(tile_in_2), KG_FN(tile_in_4)}, .tile_out = {KG_FN(tile_out_2), KG_FN(tile_out_4)},
     .tile_taps = {KG_FN(tile_taps_2), KG_FN(tile_taps_4)}};
 #undef mv

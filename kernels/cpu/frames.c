@@ -4,15 +4,16 @@
 #include <math.h>
 
 typedef struct frames_code {
-    void (*norm_rows)(int64_t rows, int64_t c, const float *in, const float *gamma, int silu, float *out);
+    void (*norm_rows)(int64_t rows, int64_t c, const void *in, kg_dtype type, const float *gamma, int silu, void *out);
     void (*widen_row)(int64_t n, const void *from, kg_dtype type, float *to);
-    void (*to_bytes)(int64_t n, const float *f, int rounded, uint8_t *u);
+    void (*narrow_row)(int64_t n, const float *from, void *to, kg_dtype type);
+    void (*to_bytes)(int64_t n, const void *f, kg_dtype type, int rounded, uint8_t *u);
 } frames_code;
 
 #define KG_BODY "kernels/cpu/frames_simd.h"
 #include "kernels/cpu/each_isa.h"
 
-enum { NORM_FLOATS = 16384, PIXEL_VALUES = 65536 };        /* of a task */
+enum { NORM_FLOATS = 16384, PIXEL_VALUES = 65536, BUFFER = 256 };      /* values of a task, of a buffer */
 
 static const frames_code *code(void)
 {
@@ -21,6 +22,8 @@ static const frames_code *code(void)
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static void *value_at(const kg_tensor *t, int64_t i) { return (char *)t->at + i * (int64_t)kg_dtype_bytes(t->dtype); }
 
 typedef struct norm_job {
     const kg_channel_norm_args *a;
@@ -33,7 +36,8 @@ static void norm_task(void *arg, int64_t task, int worker)
     (void)worker;
     const norm_job *j = arg;
     int64_t first = task * j->step, rows = least(j->step, j->rows - first);
-    code()->norm_rows(rows, j->c, (const float *)j->a->in.at + first * j->c, j->gamma, j->a->silu, (float *)j->a->out.at + first * j->c);
+    code()->norm_rows(rows, j->c, value_at(&j->a->in, first * j->c), j->a->in.dtype, j->gamma, j->a->silu,
+                      value_at(&j->a->out, first * j->c));
 }
 
 /* ref: wan-spec 5.1 (Wan2.1 wan/modules/vae.py, RMS_norm): no epsilon in the root, only a floor for the norm. */
@@ -51,22 +55,33 @@ void kg_cpu_channel_norm(kg_exec *x, const kg_channel_norm_args *a)
 
 typedef struct latent_job { const kg_latent_frames_args *a; int64_t c, t, h, w; } latent_job;
 
+/* n channels of a pixel, from channel `first` on, and the same of the latent, whose planes are `step` apart. */
+static void pixel_channels(const latent_job *j, int64_t at, int64_t first, int64_t n, float *plane, int64_t step)
+{
+    const float *scale = (const float *)j->a->scale.at + first, *shift = (const float *)j->a->shift.at + first;
+    float pixel[BUFFER];
+    void *stored = value_at(&j->a->frames, at + first);
+    if (j->a->to_latent)
+        code()->widen_row(n, stored, j->a->frames.dtype, pixel);
+    for (int64_t c = 0; c < n; ++c)
+        if (j->a->to_latent)
+            plane[(first + c) * step] = pixel[c] * scale[c] + shift[c];
+        else
+            pixel[c] = plane[(first + c) * step] * scale[c] + shift[c];
+    if (!j->a->to_latent)
+        code()->narrow_row(n, pixel, stored, j->a->frames.dtype);
+}
+
 /* One row of one frame. The order of channels changes, the sum is one product and one addition. */
 static void latent_task(void *arg, int64_t task, int worker)
 {
     (void)worker;
     const latent_job *j = arg;
-    int64_t f = task / j->h, y = task % j->h, frame = j->a->first + f;
-    const float *scale = j->a->scale.at, *shift = j->a->shift.at;
-    float *pixels = (float *)j->a->frames.at + task * j->w * j->c;
-    for (int64_t c = 0; c < j->c; ++c) {
-        float *plane = (float *)j->a->latent.at + ((c * j->t + frame) * j->h + y) * j->w;
-        for (int64_t i = 0; i < j->w; ++i)
-            if (j->a->to_latent)
-                plane[i] = pixels[i * j->c + c] * scale[c] + shift[c];
-            else
-                pixels[i * j->c + c] = plane[i] * scale[c] + shift[c];
-    }
+    int64_t frame = j->a->first + task / j->h, y = task % j->h;
+    for (int64_t i = 0; i < j->w; ++i)
+        for (int64_t c = 0; c < j->c; c += BUFFER)
+            pixel_channels(j, (task * j->w + i) * j->c, c, least(BUFFER, j->c - c),
+                           (float *)j->a->latent.at + (frame * j->h + y) * j->w + i, j->t * j->h * j->w);
 }
 
 void kg_cpu_latent_frames(kg_exec *x, const kg_latent_frames_args *a)
@@ -80,14 +95,16 @@ static void pixels_task(void *arg, int64_t task, int worker)
     (void)worker;
     const kg_pixels_args *a = arg;
     int64_t first = task * PIXEL_VALUES, n = least(PIXEL_VALUES, kg_count(&a->f) - first);
-    float *f = (float *)a->f.at + first;
     uint8_t *u = (uint8_t *)a->u.at + first;
-    if (!a->to_float) {
-        code()->to_bytes(n, f, a->rounded, u);
-        return;
+    if (!a->to_float)
+        code()->to_bytes(n, value_at(&a->f, first), a->f.dtype, a->rounded, u);
+    for (int64_t i = 0; a->to_float && i < n; i += BUFFER) {
+        float f[BUFFER];
+        int64_t part = least(BUFFER, n - i);
+        for (int64_t l = 0; l < part; ++l)
+            f[l] = (float)u[i + l] / 255.0f * 2.0f - 1.0f;
+        code()->narrow_row(part, f, value_at(&a->f, first + i), a->f.dtype);
     }
-    for (int64_t i = 0; i < n; ++i)
-        f[i] = (float)u[i] / 255.0f * 2.0f - 1.0f;
 }
 
 void kg_cpu_pixels(kg_exec *x, const kg_pixels_args *a)

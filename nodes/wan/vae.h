@@ -57,14 +57,17 @@ typedef struct vae_slot { kg_tensor frames; int64_t n; } vae_slot;     /* the la
 typedef struct vae_run {
     const vae *v;
     int list, port;            /* VAE_DECODER or VAE_ENCODER; the port of the resource                              */
+    kg_dtype act;              /* of all frames                                                                     */
     vae_slot slot[VAE_PARTS][2];
     int64_t chunks;            /* chunks done                                                                       */
     kg_tensor scale, shift;    /* f32 [VAE_LATENT]: latent = encoded * scale + shift, or encoded = latent * scale + shift */
 } vae_run;
 
-/* Keeps what the list needs for frames of height x width at its input. */
-void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, int64_t height, int64_t width);
-/* Runs the next chunk, f32 [T, H, W, C], through the list and gives the result to done. */
+/* The type of frames for a KG_PRECISION that infer has resolved. */
+kg_dtype vae_act(int precision);
+/* Keeps what the list needs for frames of type act, height x width at its input. */
+void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width);
+/* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done. */
 typedef void vae_done_fn(kg_exec *x, void *arg, kg_tensor out);
 void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg);
 

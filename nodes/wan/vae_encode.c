@@ -2,6 +2,7 @@
 #include "kernels/ops.h"
 #include "nodes/wan/vae.h"
 
+typedef struct params { int precision; } params;
 enum { IN_VAE, IN_FRAMES };
 
 static kg_status check_frames(const kg_desc *f, const vae *v)
@@ -29,29 +30,32 @@ static kg_status check_size(const kg_desc *f, const vae *v)
 
 static kg_status infer(kg_infer *x)
 {
+    params *p = x->params;
     const kg_desc *f = &x->in[IN_FRAMES];
     const vae *v = x->in[IN_VAE].resource->config;
     if (f->rank != 3 || f->dtype != KG_U8 || f->shape[2] != 3 || f->chunks < 1)
         return kg_fail(KG_USAGE, "the frames are not u8 [height, width, 3]");
     if (check_size(f, v) != KG_OK || check_frames(f, v) != KG_OK)
         return KG_USAGE;
+    p->precision = kg_infer_precision(x, p->precision);
     x->out[0] = kg_desc_tensor("latent/wan21", KG_F32,
                                KG_SHAPE(VAE_LATENT, (f->chunks - 1) / v->rate + 1, f->shape[0] / v->side, f->shape[1] / v->side));
     x->out[0].rate = f->rate;
     return KG_OK;
 }
 
-typedef struct state { vae_run run; kg_tensor frames; } state;         /* f32 [rate, H, W, 3]: of the chunk that is gathered */
+typedef struct state { vae_run run; kg_tensor frames; } state;         /* act [rate, H, W, 3]: of the chunk that is gathered */
 
 static kg_status begin(kg_exec *x)
 {
     const vae *v = kg_desc_in(x, IN_VAE)->resource->config;
     const int64_t *size = kg_desc_in(x, IN_FRAMES)->shape;
+    kg_dtype act = vae_act(((const params *)kg_params(x))->precision);
     state *s = kg_state(x, sizeof *s, NULL);
     if (!s)
         return kg_fail(KG_FAILED, "out of host memory");
-    s->frames = kg_keep(x, KG_F32, KG_SHAPE(v->rate, size[0], size[1], 3));
-    vae_begin(x, &s->run, v, VAE_ENCODER, IN_VAE, size[0], size[1]);
+    s->frames = kg_keep(x, act, KG_SHAPE(v->rate, size[0], size[1], 3));
+    vae_begin(x, &s->run, v, VAE_ENCODER, IN_VAE, act, size[0], size[1]);
     return KG_OK;
 }
 
@@ -82,9 +86,11 @@ KG_NODE(wan_encode) = {
     .name = "wan.encode",
     .doc = "Encodes frames, or one image, into a latent of Wan2.1's VAE.",
     .version = 1,
+    .params_size = sizeof(params),
     .inputs = KG_PORTS({"vae", "resource/wan-vae", 0, "from wan.vae"},
                        {"frames", "frames|image", KG_STREAM, "4n+1 frames, or an image; sides are multiples of 8"}),
     .outputs = KG_PORTS({"latent", "latent/wan21", 0, "the mean of the encoding, normalised as the models expect it"}),
+    .params = KG_PARAMS(KG_PRECISION(params, precision)),
     .infer = infer,
     .begin = begin,
     .chunk = chunk};

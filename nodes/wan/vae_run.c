@@ -17,14 +17,19 @@ static kg_tensor frames_of(kg_exec *x, kg_tensor like, int64_t t, int64_t h, int
     return kg_temp(x, like.dtype, KG_SHAPE(t, h, w, c));
 }
 
-static void keep(kg_exec *x, vae_slot *s, int64_t frames, int64_t h, int64_t w, int64_t c)
+static void keep(kg_exec *x, const vae_run *r, vae_slot *s, int64_t frames, int64_t h, int64_t w, int64_t c)
 {
-    s->frames = kg_keep(x, KG_F32, KG_SHAPE(frames, h, w, c));
+    s->frames = kg_keep(x, r->act, KG_SHAPE(frames, h, w, c));
 }
 
-void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, int64_t height, int64_t width)
+kg_dtype vae_act(int precision)
 {
-    *r = (vae_run){.v = v, .list = list, .port = port};
+    return precision == KG_PRECISION_F32 ? KG_F32 : precision == KG_PRECISION_F16 ? KG_F16 : KG_BF16;
+}
+
+void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width)
+{
+    *r = (vae_run){.v = v, .list = list, .port = port, .act = act};
     float scale[VAE_LATENT], shift[VAE_LATENT];
     for (int i = 0; i < VAE_LATENT; ++i) {
         scale[i] = list == VAE_DECODER ? deviation[i] : 1.0f / deviation[i];
@@ -41,11 +46,11 @@ void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, int64_t
             width /= 2;
         }
         if (p->kind == VAE_RES || p->kind == VAE_HEAD || (p->kind == VAE_CONV && p->kernel == 3) || (p->kind == VAE_UP && p->time))
-            keep(x, &r->slot[i][0], 2, height, width, p->in);
+            keep(x, r, &r->slot[i][0], 2, height, width, p->in);
         if (p->kind == VAE_RES)
-            keep(x, &r->slot[i][1], 2, height, width, p->out);
+            keep(x, r, &r->slot[i][1], 2, height, width, p->out);
         if (p->kind == VAE_DOWN && p->time)
-            keep(x, &r->slot[i][0], 1, height, width, p->out);
+            keep(x, r, &r->slot[i][0], 1, height, width, p->out);
         if (p->kind == VAE_UP) {
             height *= 2;
             width *= 2;

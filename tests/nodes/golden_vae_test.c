@@ -67,8 +67,12 @@ KG_NODE(test_latent) = {.name = "test.latent", .doc = "latent of a golden", .ver
     .outputs = KG_PORTS({"latent", "latent/wan21", 0, ""}), .infer = latent_infer, .execute = latent_execute};
 
 /* ---- test.decode: wan.decode without the last step to bytes ---- */
+typedef struct decode_params { int precision; } decode_params;
+
 static kg_status decode_infer(kg_infer *x)
 {
+    decode_params *p = x->params;
+    p->precision = kg_infer_precision(x, p->precision);
     const int64_t *l = x->in[1].shape;
     x->out[0] = kg_desc_tensor("image", KG_F32, KG_SHAPE(4 * l[1] - 3, l[2] * 8, l[3] * 8, 3));
     return KG_OK;
@@ -83,10 +87,11 @@ static kg_status decode_execute(kg_exec *x)
 {
     kg_tensor latent = kg_in(x, 1), out = kg_out(x, 0);
     vae_run r;
-    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, latent.shape[2], latent.shape[3]);
+    const decode_params *p = kg_params(x);
+    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, vae_act(p->precision), latent.shape[2], latent.shape[3]);
     for (int64_t t = 0; t < latent.shape[1]; ++t) {
         kg_enter(x, "frame", t, latent.shape[1]);
-        kg_tensor in = kg_temp(x, KG_F32, KG_SHAPE(1, latent.shape[2], latent.shape[3], VAE_LATENT));
+        kg_tensor in = kg_temp(x, r.act, KG_SHAPE(1, latent.shape[2], latent.shape[3], VAE_LATENT));
         kg_latent_frames(x, (kg_latent_frames_args){.latent = latent, .frames = in, .first = t, .scale = r.scale, .shift = r.shift});
         kg_tensor part = kg_slice(out, t ? 4 * t - 3 : 0, t ? 4 : 1);
         vae_chunk(x, &r, in, keep_frames, &part);
@@ -97,21 +102,24 @@ static kg_status decode_execute(kg_exec *x)
 
 KG_NODE(test_decode) = {.name = "test.decode", .doc = "decoded floats", .version = 1, .flags = KG_UNCACHED,
     .inputs = KG_PORTS({"vae", "resource/wan-vae", 0, ""}, {"latent", "latent/wan21", 0, ""}),
+    .params_size = sizeof(decode_params), .params = KG_PARAMS(KG_PRECISION(decode_params, precision)),
     .outputs = KG_PORTS({"frames", "image", 0, ""}), .infer = decode_infer, .execute = decode_execute};
 
-static void one(const golden *g, int64_t count, double most)
+static void one(const golden *g, int64_t count, const char *precision, double most)
 {
     session s;
     now = g;
     frames = count;
     session_open(&s, g->folder);
     int model = ADD(&s, "wan.vae", arg_text("path", golden_path(g, "model.safetensors")));
-    int encoded = ADD(&s, "wan.encode", arg_node("vae", model, 0), arg_node("frames", session_add(&s, "test.pixels", NULL, 0), 0));
+    int encoded = ADD(&s, "wan.encode", arg_text("precision", precision), arg_node("vae", model, 0),
+                      arg_node("frames", session_add(&s, "test.pixels", NULL, 0), 0));
     session_compare(&s, encoded, 0, g, named("encoded"), most);
     session_close(&s);
     session_open(&s, g->folder);
     model = ADD(&s, "wan.vae", arg_text("path", golden_path(g, "model.safetensors")));
-    int decoded = ADD(&s, "test.decode", arg_node("vae", model, 0), arg_node("latent", session_add(&s, "test.latent", NULL, 0), 0));
+    int decoded = ADD(&s, "test.decode", arg_text("precision", precision), arg_node("vae", model, 0),
+                      arg_node("latent", session_add(&s, "test.latent", NULL, 0), 0));
     session_compare(&s, decoded, 0, g, named("decoded"), most);
     session_close(&s);
 }
@@ -120,15 +128,16 @@ int main(void)
 {
     golden g;
     golden_open(&g, "vae16");
-    one(&g, 1, 1e-5);
-    one(&g, 5, 1e-5);
-    one(&g, 13, 1e-5);
+    one(&g, 1, "f32", 1e-5);
+    one(&g, 5, "auto", 1e-5);
+    one(&g, 13, "f32", 1e-5);
+    one(&g, 13, "bf16", 2e-2);
     golden_close(&g);
     golden_open(&g, "vae20");
-    one(&g, 5, 1e-5);
+    one(&g, 5, "f32", 1e-5);
     golden_close(&g);
     golden_open(&g, "vae_eps");
-    one(&g, 5, 1e-5);
+    one(&g, 5, "f32", 1e-5);
     golden_close(&g);
     return TEST_END();
 }

@@ -74,14 +74,14 @@ static kg_status decode(kg_exec *x)
     const params *p = kg_params(x);
     kg_tensor latent = kg_in(x, 1), out = kg_out(x, 0);
     vae_run r;
-    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, latent.shape[2], latent.shape[3]);
+    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, vae_act(p->precision), latent.shape[2], latent.shape[3]);
     for (int64_t i = 0; i < p->runs; ++i) {
         if (kg_enter(x, "run", i, p->runs))
             return KG_FAILED;
         rewind_run(&r);
         for (int64_t t = 0; t < latent.shape[1]; ++t) {
             kg_enter(x, "latent", 0, 0);
-            kg_tensor in = kg_temp(x, KG_F32, KG_SHAPE(1, latent.shape[2], latent.shape[3], latent.shape[0]));
+            kg_tensor in = kg_temp(x, r.act, KG_SHAPE(1, latent.shape[2], latent.shape[3], latent.shape[0]));
             kg_latent_frames(x, (kg_latent_frames_args){.latent = latent, .frames = in, .first = t, .scale = r.scale, .shift = r.shift});
             kg_tensor part = kg_slice(out, t ? 4 * t - 3 : 0, t ? 4 : 1);
             vae_chunk(x, &r, in, take, &part);
