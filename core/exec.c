@@ -53,7 +53,7 @@ void kg_ctx_path(const kg_ctx *c, const kg_exec *x, char *out, size_t n)
                                      (long long)c->scope[i].i);
 }
 
-static void give_path(const kg_exec *x)
+void kg_exec_blame(const kg_exec *x)
 {
     if (kg_error_last()->status != KG_OK && !kg_error_last()->path[0]) {
         char path[256] = "";
@@ -65,11 +65,10 @@ static void give_path(const kg_exec *x)
 static void left_plan(kg_exec *x, const char *what)
 {
     kg_fail(KG_FAILED, "the run left its plan: %s (an error of this program, not of the graph)", what);
-    give_path(x);
+    kg_exec_blame(x);
 }
 
-/* Adds (dry) or checks (wet) one record; 1: go on. */
-static int record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds)
+int kg_exec_record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds)
 {
     kg_ctx *c = x->ctx;
     if (c->mode == KG_EAGER || !c->trace)
@@ -133,7 +132,7 @@ kg_tensor kg_temp(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
     kg_ctx *c = x->ctx;
     kg_tensor t = kg_tensor_make(NULL, d, rank, shape);
     size_t bytes = kg_align(kg_bytes(&t));
-    if (!record(x, KG_R_TEMP, 0, bytes, 0))
+    if (!kg_exec_record(x, KG_R_TEMP, 0, bytes, 0))
         return t;
     if (c->mode != KG_DRY && c->height + bytes > c->limit) {
         if (c->mode == KG_EAGER || !c->trace)
@@ -149,7 +148,7 @@ kg_tensor kg_temp(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
         c->trace->ticks[c->tick].height = c->height;
     t.at = c->top - c->height;
     if (c->poison)
-        memset(t.at, 0xff, bytes);
+        kg_run_poison(c->run, c->lane, t.at, bytes);
     return t;
 }
 
@@ -165,7 +164,7 @@ kg_tensor kg_keep(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
             kg_fail(KG_FAILED, "the arena of %zu bytes is full", c->limit);
         return t;
     }
-    if (!record(x, KG_R_KEEP, c->next_keep, bytes, 0))
+    if (!kg_exec_record(x, KG_R_KEEP, c->next_keep, bytes, 0))
         return t;
     kg_ctx_tick(c);
     if (c->mode == KG_DRY) {
@@ -189,13 +188,13 @@ int kg_enter(kg_exec *x, const char *name, int64_t i, int64_t n)
 {
     kg_ctx *c = x->ctx;
     uint32_t at = c->trace ? (uint32_t)(c->mode == KG_DRY ? c->trace->n_records : c->cursor) : 0;
-    if (!record(x, KG_R_ENTER, 0, 0, 0)) {
-        give_path(x);
+    if (!kg_exec_record(x, KG_R_ENTER, 0, 0, 0)) {
+        kg_exec_blame(x);
         return 1;
     }
     if (c->depth == KG_DEPTH) {
         kg_fail(KG_FAILED, "scopes are nested deeper than %d", KG_DEPTH);
-        give_path(x);
+        kg_exec_blame(x);
         return 1;
     }
     c->scope[c->depth++] = (kg_scope){
@@ -220,13 +219,13 @@ int kg_leave(kg_exec *x)
 {
     kg_ctx *c = x->ctx;
     kg_scope s = c->scope[c->depth - 1];
-    give_path(x);
+    kg_exec_blame(x);
     int counted = 0;
     for (int i = 0; i + 1 < c->depth; ++i)
         counted |= c->scope[i].frame == x && c->scope[i].n > 0;
     --c->depth;
     c->height = s.height;
-    int go = record(x, KG_R_LEAVE, 0, 0, 0);
+    int go = kg_exec_record(x, KG_R_LEAVE, 0, 0, 0);
     if (c->mode == KG_DRY && c->trace && go)
         c->trace->records[s.record].index = (uint32_t)c->trace->n_records - 1;
     close_uses(c, s.uses);
@@ -255,7 +254,7 @@ int kg_front(kg_exec *x, const char *op, kg_class class, double flops, double by
         ++c->trace->fronts;
     }
     uint64_t h = name_hash(op) ^ (uint64_t)flops * 0x9e3779b97f4a7c15u ^ (uint64_t)bytes;
-    return record(x, KG_R_FRONT, class, h, seconds) && c->mode != KG_DRY;
+    return kg_exec_record(x, KG_R_FRONT, class, h, seconds) && c->mode != KG_DRY;
 }
 
 void kg_front_fail(kg_exec *x, const char *op, const char *format, ...)
@@ -266,75 +265,7 @@ void kg_front_fail(kg_exec *x, const char *op, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     kg_fail(KG_FAILED, "%s: %s", op, text);
-    give_path(x);
-}
-
-int kg_put(kg_exec *x, kg_tensor t, const void *p, size_t bytes)
-{
-    if (kg_bytes(&t) != bytes)
-        kg_front_fail(x, "put", "%zu bytes for a tensor of %zu", bytes, kg_bytes(&t));
-    if (!record(x, KG_R_PUT, 0, bytes, 0))
-        return 1;
-    if (x->ctx->mode == KG_DRY)
-        return 0;
-    kg_device *d = x->ctx->device;
-    return d->ops->write(d, x->ctx->lane, t.at, p, bytes) != KG_OK;
-}
-
-int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins, int n_out,
-            const kg_tensor *outs, size_t host_bytes)
-{
-    (void)n_in;
-    (void)n_out;
-    if (host_bytes > x->host_bytes)
-        x->host_bytes = host_bytes;
-    if (!record(x, KG_R_WORK, 0, arg_bytes, 0))
-        return 1;
-    if (x->ctx->mode == KG_DRY)
-        return 0;
-    max_align_t copy[16];
-    if (arg_bytes > sizeof copy)
-        kg_front_fail(x, "work", "%zu bytes of arguments, at most %zu", arg_bytes, sizeof copy);
-    else if (arg)
-        memcpy(copy, arg, arg_bytes);
-    if (kg_error_last()->status == KG_OK && fn(copy, ins, outs) != KG_OK && kg_error_last()->status == KG_OK)
-        kg_fail(KG_FAILED, "host work failed");
-    give_path(x);
-    return kg_error_last()->status != KG_OK;
-}
-
-int kg_ask(kg_exec *x, kg_tensor t, int32_t *flag)
-{
-    *flag = 0;
-    if (!record(x, KG_R_ASK, 0, 4, 0))
-        return 1;
-    if (x->ctx->mode == KG_DRY)
-        return 0;
-    kg_device *d = x->ctx->device;
-    if (d->ops->fetch(d, x->ctx->lane, flag, t.at, sizeof *flag) != KG_OK ||
-        d->ops->sync(d, d->ops->record(d, x->ctx->lane)) != KG_OK)
-        return 1;
-    return 0;
-}
-
-void *kg_state(kg_exec *x, size_t bytes, void (*destroy)(void *))
-{
-    if (!x->state) {
-        x->state = calloc(1, bytes ? bytes : 1);
-        x->state_bytes = bytes;
-        x->state_destroy = destroy;
-        if (!x->state)
-            kg_fail(KG_FAILED, "out of host memory for %zu bytes", bytes);
-    }
-    return x->state;
-}
-
-void kg_frame_drop_state(kg_exec *x)
-{
-    if (x->state && x->state_destroy)
-        x->state_destroy(x->state);
-    free(x->state);
-    x->state = NULL;
+    kg_exec_blame(x);
 }
 
 /* ---- weights ---- */
@@ -356,7 +287,7 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
     w->n = r->segments[segment].count;
     w->t = c->weights[0];
     kg_ctx_tick(c);
-    if (!record(x, KG_R_USE, c->next_use, r->segments[segment].bytes, 0))
+    if (!kg_exec_record(x, KG_R_USE, c->next_use, r->segments[segment].bytes, 0))
         return 1;
     if (c->n_open == KG_OPEN_USES || w->n > KG_SEGMENT_WEIGHTS) {
         kg_front_fail(x, "use", "more than %d segments at once, or a segment of more than %d weights", KG_OPEN_USES, KG_SEGMENT_WEIGHTS);
@@ -369,7 +300,7 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
             return 1;
         t->uses[t->n_uses++] = (kg_use_site){.resource = r->id, .segment = segment, .first = c->tick, .last = c->tick};
     } else if (kg_run_use(c->run, c->next_use, &base)) {
-        give_path(x);
+        kg_exec_blame(x);
         return 1;
     }
     c->open[c->n_open].use = c->next_use++;
@@ -381,9 +312,14 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
 int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset)
 {
     kg_ctx *c = x->ctx;
+    size_t bytes = kg_bytes(&t), page = 4096;
+    if (c->mode == KG_DRY)
+        c->read_bytes += (offset + bytes + page - 1) / page * page - offset / page * page;
     if (kg_ctx_failed(c) || c->mode == KG_DRY)
         return kg_ctx_failed(c);
-    return c->device->ops->read(c->device, c->lane, t.at, file, offset, kg_bytes(&t), 0) != KG_OK;
+    if (c->stay)
+        kg_run_read(c->loader, file, offset, bytes);
+    return c->device->ops->read(c->device, c->lane, t.at, file, offset, bytes, c->stay) != KG_OK;
 }
 
 kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_tensor *out)
@@ -391,7 +327,7 @@ kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_t
     kg_exec x = {.ctx = c, .node = -1};
     const kg_segment *s = &r->segments[segment];
     kg_segment_tensors(r, segment, base, out);
-    c->height = c->peak = 0;
+    c->height = c->peak = c->read_bytes = 0;
     if (r->fill)
         return r->fill(&x, r, segment, out);
     for (int i = 0; i < s->count; ++i)
@@ -410,7 +346,7 @@ kg_status kg_frame_call(kg_exec *x, kg_status (*fn)(kg_exec *))
     kg_status s = fn(x);
     if (s != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
         kg_fail(s, "failed without saying why");
-    give_path(x);
+    kg_exec_blame(x);
     while (x->ctx->depth > 0 && x->ctx->scope[x->ctx->depth - 1].frame == x && x->ctx->scope[x->ctx->depth - 1].name)
         kg_leave(x);       /* scopes left open by an early return */
     kg_leave(x);
@@ -427,14 +363,14 @@ kg_status kg_frame_chunk(kg_exec *x, kg_tensor chunk)
         return KG_FAILED;
     if (x->type->chunk(x, chunk, x->chunks++) != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
         kg_fail(KG_FAILED, "failed without saying why");
-    give_path(x);
+    kg_exec_blame(x);
     kg_leave(x);
     return kg_error_last()->status;
 }
 
 int kg_emit(kg_exec *x, int port, kg_tensor chunk)
 {
-    if (!record(x, KG_R_EMIT, 0, kg_bytes(&chunk), 0))
+    if (!kg_exec_record(x, KG_R_EMIT, 0, kg_bytes(&chunk), 0))
         return 1;
     for (int i = 0; i < x->consumers; ++i)
         if (x->consumer_port[i] == port && kg_frame_chunk(x->consumer[i], chunk) != KG_OK)
@@ -469,28 +405,6 @@ kg_status kg_unit_execute(kg_exec *root)
     if (s == KG_OK)
         s = root->type->chunk ? feed(root) : kg_frame_call(root, root->type->execute);
     return s == KG_OK ? all(root, 1) : s;
-}
-
-/* ---- checkpoints ---- */
-int kg_restore(kg_exec *x, const kg_tensor *tensors, int n)
-{
-    if (!record(x, KG_R_RESTORE, 0, (uint64_t)n, 0))
-        return 1;
-    return x->ctx->mode == KG_WET && kg_run_restore(x->ctx->run, x, tensors, n);
-}
-
-int kg_save(kg_exec *x, int64_t next_step, int64_t steps, const kg_tensor *tensors, int n)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < n; ++i)
-        bytes += kg_bytes(&tensors[i]);
-    if (2 * bytes > x->host_bytes)     /* one waiting for the writer, one being written */
-        x->host_bytes = 2 * bytes;
-    if (!record(x, KG_R_SAVE, 0, bytes, 0))
-        return 1;
-    if (x->ctx->mode == KG_WET)
-        kg_run_save(x->ctx->run, x, next_step, steps, tensors, n);
-    return 0;
 }
 
 /* ---- eager ---- */

@@ -26,8 +26,11 @@ int kg_leave(kg_exec *x);                              /* 0: go on              
 int kg_use(kg_exec *x, int port, int segment, kg_weights *w);                /* until this scope is left; 0: go on      */
 int kg_put(kg_exec *x, kg_tensor t, const void *p, size_t bytes);            /* small host constants                    */
 
-/* Host work and every outside effect; fn is not called when dry. Inputs and outputs are staged to host memory, in order. arg is
- * copied (arg_bytes). host_bytes: what fn allocates at most and keeps (counted into the plan while the node lives). */
+/* Host work and every outside effect; fn is not called when dry. Inputs and outputs are staged to host memory; an output holds what was
+ * there before, outputs do not overlap, and there are 8 of each at most. arg is copied (arg_bytes, 512 at most). A node's works run in
+ * order, but those without outputs may run later and on another thread: what arg points to lives as long as the node (params,
+ * prepared, state), what fn touches of the state the node itself does not, and its error surfaces at a later kg_enter. host_bytes:
+ * what fn allocates at most and keeps (counted into the plan while the node lives). */
 typedef kg_status kg_work_fn(void *arg, const kg_tensor *ins, const kg_tensor *outs);
 int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins, int n_out,
             const kg_tensor *outs, size_t host_bytes);

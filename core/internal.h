@@ -15,6 +15,8 @@
 #define KG_DEPTH 24
 #define KG_OPEN_USES 16
 #define KG_SEGMENT_WEIGHTS 256
+#define KG_WORK_ARG 512
+#define KG_WORK_TENSORS 8
 
 /* ---- the trace ---- */
 typedef enum kg_record_kind {
@@ -62,6 +64,10 @@ struct kg_exec {               /* one node's view (a frame)                     
     int knob[8];
     int64_t first;             /* first step to run                                                          */
     size_t host_bytes;         /* most that one kg_work of it declared                                       */
+    size_t stage_bytes;        /* most that one host work without outputs, or a checkpoint, stages           */
+    size_t stage_at;           /* its two slots in the run's staging memory                                  */
+    uint64_t job[2];           /* wet: the last job of each slot                                             */
+    unsigned jobs;
     void *state;
     size_t state_bytes;
     void (*state_destroy)(void *);
@@ -97,6 +103,10 @@ struct kg_ctx {
     atomic_int *stop;          /* cancel or failure; never NULL                                              */
     atomic_int own_stop;
     int poison;                /* tests: fresh temporaries are filled with NaN                               */
+    struct kg_run *loader;     /* fill, wet: the run whose copy thread it is                                */
+    int stay;                  /* fill: the bytes it reads are kept on the host                              */
+    size_t read_bytes;         /* fill, dry: what it reads of files, in whole pages                          */
+    size_t stage_bytes;        /* dry: most that one host work with outputs stages, in this unit             */
 };
 
 int kg_ctx_failed(const kg_ctx *c);
@@ -113,10 +123,19 @@ kg_status kg_unit_execute(kg_exec *root);
 kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_tensor *out);
 void kg_segment_tensors(const kg_resource *r, int segment, void *base, kg_tensor *out);
 
-/* Hooks of the wet run (core/run.c). */
+/* One call of the face: adds (dry) or checks (wet) its record; 1: go on. */
+int kg_exec_record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds);
+void kg_exec_blame(const kg_exec *x);          /* an error without a path gets this frame's                 */
+size_t kg_tensor_span(const kg_tensor *t);     /* bytes from its first element to its last, gaps included    */
+
+/* Hooks of the wet run (core/run*.c). */
 int kg_run_use(struct kg_run *r, uint32_t use, void **base);       /* waits until the segment is there          */
 void kg_run_tick(struct kg_run *r, uint32_t tick);                 /* compute has reached this tick             */
 void kg_run_step(struct kg_run *r, const kg_exec *x, const kg_scope *s, int outer);
+void kg_run_poison(struct kg_run *r, int lane, void *at, size_t bytes);
+int kg_run_work(struct kg_run *r, kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins,
+                int n_out, const kg_tensor *outs);
+void kg_run_read(struct kg_run *r, const struct kg_file *f, uint64_t offset, size_t bytes);    /* a read that stays */
 void kg_run_save(struct kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_tensor *t, int n);
 int kg_run_restore(struct kg_run *r, kg_exec *x, const kg_tensor *t, int n);
 void *kg_plan_keep(const kg_plan *p, uint32_t keep);               /* its planned offset from the arena's base  */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/param.h"
 
@@ -206,31 +207,48 @@ static size_t device_budget(const kg_plan *p)
     return all > f->fixed + host ? all - f->fixed - host : 0;
 }
 
-/* The host tier of a card: its uses are the card's loads, its room is --ram. */
+/* Host memory of a card's run besides weights: what units declare, staging, a value on its way to or from the cache. */
+static size_t host_needs(const kg_plan *p)
+{
+    size_t unit = 0, value = 0;
+    for (int u = 0; u < p->units; ++u)
+        unit = p->unit[u].host > unit ? p->unit[u].host : unit;
+    for (int i = 0; i < p->count && p->options.cache && p->stage; ++i)
+        for (int o = 0; o < KG_GRAPH_PORTS && p->node[i].state != KG_P_SKIP; ++o)
+            for (int k = 0; k < p->node[i].values[o].n; ++k)
+                value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
+    return unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
+}
+
+static size_t host_budget(const kg_plan *p)
+{
+    size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    return p->options.host_budget ? p->options.host_budget : all - all / 10;
+}
+
+/* The host tier of a card: its uses are the card's loads, in their order; its room is --ram. What it does not keep passes through
+ * the device's own ring, which is in host_fixed. */
 static kg_status plan_host(kg_plan *p)
 {
-    const kg_profile *f = &p->options.device->profile;
     kg_tier *t = &p->host;
-    tier_drop(t);
     size_t n = p->tier.n_loads;
     kg_use_site *uses = calloc(n + 1, sizeof *uses);
     size_t *bytes = calloc(n + 1, sizeof *bytes);
-    kg_status s = uses && bytes ? tier_begin(p, t, p->options.host_budget ? p->options.host_budget : (size_t)1 << 62)
-                                : kg_fail(KG_FAILED, "out of host memory");
+    kg_status s = uses && bytes ? tier_begin(p, t, host_budget(p)) : kg_fail(KG_FAILED, "out of host memory");
     for (size_t i = 0; i < n && s == KG_OK; ++i) {
         const kg_load *l = &p->tier.loads[i];
         uses[i] = p->trace.uses[l->use];
         uses[i].last = uses[i].first;      /* the copy has read it when compute begins to use it */
-        bytes[i] = p->use_bytes[l->use];
+        bytes[i] = p->read_bytes[l->use];
     }
     if (s == KG_OK) {
-        memset(t->busy, 0, t->n_ticks * sizeof *t->busy);
         for (size_t i = 0; i < t->n_ticks; ++i)
             t->busy[i] = p->host_peak;
         t->uses = uses;
         t->n_uses = n;
         t->use_bytes = bytes;
-        t->bandwidth = f->disk;
+        t->passing = 1;
+        t->bandwidth = p->options.device->profile.disk;
         s = kg_residency(t);
     }
     for (size_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
@@ -246,9 +264,8 @@ static kg_status plan_host(kg_plan *p)
 static kg_status lay_out(kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
-    p->host_peak = 0;
-    for (int u = 0; u < p->units; ++u)
-        p->host_peak = p->unit[u].host > p->host_peak ? p->unit[u].host : p->host_peak;
+    p->host_peak = host_needs(p);
+    tier_drop(&p->host);
     size_t budget = device_budget(p), room = budget;
     for (int round = 0; round < 8; ++round) {
         kg_status s = tier_begin(p, &p->tier, room);
@@ -330,6 +347,20 @@ static void largest_three(resident top[3], const char *name, size_t bytes)
         }
 }
 
+/* A card's run that the host has no room for. */
+static kg_status refuse_host(kg_plan *p)
+{
+    const double mib = 1048576.0;
+    size_t budget = host_budget(p), stays = p->options.device->profile.host_fixed;
+    kg_fail(KG_NOFIT,
+            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB page-locked by the device, %.1f MiB "
+            "staging, %.1f MiB for host work and values)",
+            (double)p->host.shortfall / mib, (double)budget / mib, (double)stays / mib, (double)p->stage / mib,
+            (double)(p->host_peak - stays - p->stage) / mib);
+    kg_hint("--ram %.0fM would do", (double)(budget + p->host.shortfall) / mib + 1);
+    return KG_NOFIT;
+}
+
 static kg_status refuse(kg_plan *p)
 {
     const kg_tier *t = &p->tier;
@@ -372,6 +403,7 @@ static kg_status ladder(kg_plan *p)
         s = rung(p);
         if (s != KG_OK && s != KG_NOFIT)
             break;
+        int host = s == KG_NOFIT && p->host.shortfall;
         double work = work_seconds(p), time = work + p->tier.stall;
         if (s == KG_OK && (best_time < 0 || time < best_time)) {
             best_time = time;
@@ -379,10 +411,10 @@ static kg_status ladder(kg_plan *p)
         }
         if (s == KG_OK && p->tier.stall <= STALL_ENOUGH * work)
             break;
-        if (!step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick),
+        if (host || !step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick),
                        s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
             if (best_time < 0)
-                s = refuse(p);
+                s = host ? refuse_host(p) : refuse(p);
             else if (s == KG_NOFIT || time > best_time) {
                 knobs(p, best, 1);
                 s = rung(p);
@@ -445,6 +477,7 @@ void kg_plan_free(kg_plan *p)
     free(p->node);
     free(p->unit);
     free(p->use_bytes);
+    free(p->read_bytes);
     free(p->keep_interval);
     free(p->provenance);
     free(p);

@@ -5,6 +5,8 @@
 #include "core/graph_internal.h"
 #include "core/residency.h"
 
+#define KG_STAGE_LEAST ((size_t)1 << 20)       /* values on their way to the cache pass through staging in pieces */
+
 typedef enum kg_pstate { KG_P_SKIP, KG_P_CACHED, KG_P_RUN } kg_pstate;
 typedef struct kg_pnode {
     kg_pstate state;
@@ -17,7 +19,13 @@ typedef struct kg_pnode {
     int unit;
     uint32_t first, last;          /* lifetime of its values in ticks                                    */
 } kg_pnode;
-typedef struct kg_unit { int root; uint32_t first, last; size_t host; double seconds; } kg_unit;
+typedef struct kg_unit {
+    int root;
+    uint32_t first, last;
+    size_t host;                   /* declared by its nodes                                              */
+    size_t stage_at;               /* staging of work with outputs, behind its nodes' slots              */
+    double seconds;
+} kg_unit;
 
 struct kg_plan {
     kg_graph *graph;
@@ -31,10 +39,12 @@ struct kg_plan {
     kg_tier tier;                  /* the device's                                                       */
     kg_tier host;                  /* discrete devices: what of it stays pinned on the host              */
     size_t *use_bytes;
+    size_t *read_bytes;            /* by use: what filling its segment reads of files, in whole pages    */
     size_t fill_bytes;             /* scratch of the copy lane                                           */
     int fill_interval;
     int *keep_interval;
     size_t arena, host_peak, shrink;
+    size_t stage;                  /* page-locked staging of host work; 0: tensors are host addresses    */
     void *base;                    /* wet: the arena                                                     */
     char shortage[1024];           /* three largest residents where it does not fit                      */
 };
@@ -45,7 +55,8 @@ kg_status kg_plan_trace(kg_plan *p);
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */
 typedef struct kg_walk {
     kg_status (*before)(void *arg, kg_plan *p, int unit);
-    kg_status (*after)(void *arg, kg_plan *p, int unit);
+    kg_status (*settle)(void *arg, kg_plan *p, int unit, kg_status s);     /* before states are destroyed, on every way out */
+    kg_status (*after)(void *arg, kg_plan *p, int unit);                   /* when all went well                    */
     void *arg;
 } kg_walk;
 kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w);

@@ -167,8 +167,13 @@ char *kg_plan_text(const kg_plan *p)
                 say(&t, "  + %-24s %-8s\n", name, "run");
         }
     }
-    say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena, %.1f libraries; about %.1f s on %s\n", (double)s.peak_device / mib,
-        (double)p->options.device->profile.fixed / mib, (double)s.arena / mib, (double)p->host_peak / mib, s.seconds,
-        p->options.device->profile.name);
+    const char *name = p->options.device->profile.name;
+    double fixed = (double)p->options.device->profile.fixed / mib, arena = (double)s.arena / mib, host = (double)p->host_peak / mib;
+    if (p->options.device->profile.discrete)
+        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena; on the host %.1f MiB; about %.1f s on %s\n",
+            (double)s.peak_device / mib, fixed, arena, host, s.seconds, name);
+    else
+        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena, %.1f libraries; about %.1f s on %s\n",
+            (double)s.peak_device / mib, fixed, arena, host, s.seconds, name);
     return t.at;
 }

@@ -162,6 +162,8 @@ static void begin_frames(kg_plan *p, kg_ctx *c, int unit)
         if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit) {
             p->node[i].frame.ctx = c;
             p->node[i].frame.chunks = 0;
+            p->node[i].frame.jobs = 0;
+            memset(p->node[i].frame.job, 0, sizeof p->node[i].frame.job);
         }
 }
 
@@ -175,6 +177,8 @@ kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
             s = w->before(w->arg, p, u);
         if (s == KG_OK)
             s = kg_unit_execute(&p->node[p->unit[u].root].frame);
+        if (w && w->settle)
+            s = w->settle(w->arg, p, u, s);
         if (s == KG_OK && w && w->after)
             s = w->after(w->arg, p, u);
         for (int i = 0; i < p->count; ++i)
@@ -193,6 +197,7 @@ static kg_status dry_before(void *arg, kg_plan *p, int unit)
     dry *d = arg;
     p->unit[unit].first = d->c->tick;
     d->keeps = p->trace.n_keeps;
+    d->c->stage_bytes = 0;
     return KG_OK;
 }
 
@@ -201,12 +206,18 @@ static kg_status dry_after(void *arg, kg_plan *p, int unit)
     dry *d = arg;
     kg_unit *u = &p->unit[unit];
     u->last = d->c->tick;
-    u->host = 0;
+    u->host = u->stage_at = 0;
     for (size_t k = d->keeps; k < p->trace.n_keeps; ++k)
         p->trace.keeps[k].last = u->last;
     for (int i = 0; i < p->count; ++i)
-        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit)
-            u->host += p->node[i].frame.host_bytes;
+        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit) {
+            kg_exec *x = &p->node[i].frame;
+            u->host += x->host_bytes;
+            x->stage_at = u->stage_at;
+            u->stage_at += 2 * kg_align(x->stage_bytes);
+        }
+    size_t stage = u->stage_at + d->c->stage_bytes;
+    p->stage = stage > p->stage ? stage : p->stage;
     return KG_OK;
 }
 
@@ -238,21 +249,31 @@ static void lifetimes(kg_plan *p)
     }
 }
 
+/* The use before u of the same segment, near enough to be found quickly; u when there is none. */
+static size_t seen_before(const kg_plan *p, size_t u)
+{
+    const kg_use_site *s = &p->trace.uses[u];
+    for (size_t v = u; v-- > 0 && u - v < 512;)
+        if (p->trace.uses[v].resource == s->resource && p->trace.uses[v].segment == s->segment)
+            return v;
+    return u;
+}
+
 static kg_status trace_fills(kg_plan *p, kg_ctx *c)
 {
     p->fill_bytes = 0;
     for (size_t u = 0; u < p->trace.n_uses; ++u) {
         const kg_use_site *s = &p->trace.uses[u];
         const kg_resource *r = p->graph->node[s->resource]->resource;
+        size_t v = seen_before(p, u);
         p->use_bytes[u] = r->segments[s->segment].bytes;
-        int seen = 0;
-        for (size_t v = u; r->fill && v-- > 0 && u - v < 512 && !seen;)
-            seen = p->trace.uses[v].resource == s->resource && p->trace.uses[v].segment == s->segment;
-        if (!r->fill || seen)
+        p->read_bytes[u] = p->read_bytes[v];
+        if (v != u)
             continue;
         kg_status e = kg_fill(c, r, s->segment, KG_DRY_BASE, c->weights[0]);
         if (e != KG_OK)
             return e;
+        p->read_bytes[u] = c->read_bytes;
         p->fill_bytes = c->peak > p->fill_bytes ? c->peak : p->fill_bytes;
     }
     return KG_OK;
@@ -271,6 +292,7 @@ kg_status kg_plan_trace(kg_plan *p)
     *c = (kg_ctx){.mode = KG_DRY, .device = p->options.device, .top = KG_DRY_BASE + ((size_t)1 << 46), .trace = &p->trace,
                   .profile = &p->options.device->profile, .plan = p};
     c->stop = &c->own_stop;
+    p->stage = p->options.device->host_memory ? 0 : KG_STAGE_LEAST;
     kg_ctx_tick(c);
     dry d = {.c = c};
     if (s == KG_OK)
@@ -280,10 +302,12 @@ kg_status kg_plan_trace(kg_plan *p)
     if (s == KG_OK) {
         lifetimes(p);
         free(p->use_bytes);
+        free(p->read_bytes);
         p->use_bytes = calloc(p->trace.n_uses + 1, sizeof *p->use_bytes);
+        p->read_bytes = calloc(p->trace.n_uses + 1, sizeof *p->read_bytes);
         c->trace = NULL;
         c->lane = KG_LANE_COPY;
-        s = p->use_bytes ? trace_fills(p, c) : kg_fail(KG_FAILED, "out of host memory");
+        s = p->use_bytes && p->read_bytes ? trace_fills(p, c) : kg_fail(KG_FAILED, "out of host memory");
     }
     free(c);
     return s;

@@ -171,6 +171,13 @@ static kg_status choose(work *w, const phase *p, int *slots, size_t *slot_bytes)
     size_t room = used < t->budget ? t->budget - used : 0;
     *slots = 0;
     *slot_bytes = largest;
+    if (t->passing) {
+        *slots = 1;
+        *slot_bytes = 0;
+        if (!once)                     /* what is read once is not worth keeping */
+            spread(w, room);
+        return KG_OK;
+    }
     if (all <= room && (!once || w->n_slots <= 4)) {
         for (size_t i = 0; i < w->n_slots; ++i)
             w->slots[i].keep = 1;

@@ -29,6 +29,7 @@ typedef struct kg_tier {
     size_t budget;
     double bandwidth;          /* bytes/s of loads                                                                 */
     int discrete;              /* loads may start in earlier phases                                                */
+    int passing;               /* what is not kept passes through and takes no room (the host tier of a card)      */
     /* out; intervals and loads are appended */
     kg_interval *intervals;
     size_t n_intervals, cap_intervals;

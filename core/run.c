@@ -1,42 +1,14 @@
-/* A run: the plan's units on a thread of their own, weights on a second one, events in a queue.
- *
- * The compute thread follows the trace; the copy thread works off the plan's loads, first in first out. They meet in two numbers:
- * the tick that compute has reached (a load may start after its own) and the loads done (a use waits for its own). Whoever fails
- * sets stop; both ends are joined before kg_run_wait returns. */
+/* A run: the plan's units on a thread of their own, events in a queue, and the face. What else runs at the same time is told in
+ * run_internal.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "core/plan_internal.h"
+#include "core/run_internal.h"
 
-typedef struct node_clock { double began, saved; int64_t saved_step; } node_clock;
-struct kg_run {
-    kg_plan *plan;
-    kg_ctx *ctx;
-    pthread_t compute, copy;
-    int computing, copying;
-    pthread_mutex_t lock;
-    pthread_cond_t moved, queued;
-    atomic_int stop, cancelled;
-    uint32_t reached;
-    size_t loaded;
-    kg_error error;                /* the first one of either thread                            */
-    kg_status status;
-    int finished;
-    kg_run_event *events;
-    size_t n_events, cap_events, read_events;
-    double *until;                 /* by tick: planned seconds of work before it                */
-    size_t *top;                   /* by tick: end of what lives below the stack                */
-    size_t peak;
-    node_clock *clock;             /* by node                                                   */
-    char *valued;                  /* by node: a cached value is in place                       */
-    double last_step_event;
-    unsigned chaos;
-};
-
-static double now(void)
+double kg_run_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -67,7 +39,7 @@ static void push(kg_run *r, const kg_run_event *e)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void push_node(kg_run *r, int node, const char *state, double seconds)
+void kg_run_push_node(kg_run *r, int node, const char *state, double seconds)
 {
     kg_run_event e = {.kind = KG_E_NODE, .seconds = seconds, .resident = r->plan->tier.busy[r->ctx->tick]};
     const kg_gnode *n = r->plan->graph->node[node];
@@ -78,7 +50,7 @@ static void push_node(kg_run *r, int node, const char *state, double seconds)
 }
 
 /* Waits on a condition for at most 50 ms: a signal handler that cancels cannot broadcast. */
-static void wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms)
+void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -90,10 +62,10 @@ static void wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms)
 
 int kg_run_poll(kg_run *r, kg_run_event *e, int wait_ms)
 {
-    double until = now() + 1e-3 * wait_ms;
+    double until = kg_run_now() + 1e-3 * wait_ms;
     pthread_mutex_lock(&r->lock);
-    while (r->read_events == r->n_events && !r->finished && now() < until)
-        wait_a_little(&r->queued, &r->lock, wait_ms < 50 ? wait_ms : 50);
+    while (r->read_events == r->n_events && !r->finished && kg_run_now() < until)
+        kg_run_wait_a_little(&r->queued, &r->lock, wait_ms < 50 ? wait_ms : 50);
     int got = r->read_events < r->n_events;
     if (got)
         *e = r->events[r->read_events++];
@@ -107,30 +79,81 @@ int kg_run_use(kg_run *r, uint32_t use, void **base)
     size_t l = (size_t)r->plan->tier.use_load[use];
     const kg_load *load = &r->plan->tier.loads[l];
     pthread_mutex_lock(&r->lock);
-    while (r->loaded <= l && !atomic_load(&r->stop))
-        wait_a_little(&r->moved, &r->lock, 50);
-    int there = r->loaded > l;
+    while (r->issued <= l && !atomic_load(&r->stop))
+        kg_run_wait_a_little(&r->moved, &r->lock, 50);
+    int there = r->issued > l;
+    kg_event e = r->load_event[l];
     pthread_mutex_unlock(&r->lock);
     *base = (char *)r->plan->base + r->plan->tier.intervals[load->interval].at + load->offset;
+    if (there && l >= r->fenced) {     /* loads are done in order: a later one's event stands for this one's too */
+        there = r->device->ops->wait(r->device, KG_LANE_COMPUTE, e) == KG_OK;
+        r->fenced = l + 1;
+    }
     return !there;
 }
 
 void kg_run_tick(kg_run *r, uint32_t tick)
 {
+    kg_event e = {0};
+    if (tick > r->plan->trace.n_ticks)
+        return;                        /* after a failure only */
+    if (r->awaited[tick])
+        e = r->device->ops->record(r->device, KG_LANE_COMPUTE);
     pthread_mutex_lock(&r->lock);
     if (tick > 0 && r->ctx->peak + r->top[tick - 1] > r->peak)
         r->peak = r->ctx->peak + r->top[tick - 1];
+    r->at_tick[tick] = e;
     r->reached = tick;
     pthread_cond_broadcast(&r->moved);
     pthread_mutex_unlock(&r->lock);
 }
 
-void kg_run_step(kg_run *r, const kg_exec *x, const kg_scope *s, int outer)
+void kg_run_poison(kg_run *r, int lane, void *at, size_t bytes)
 {
-    double t = now();
-    if (!outer && t - r->last_step_event < 0.5)
+    if (r->device->host_memory) {
+        memset(at, 0xff, bytes);
+        return;
+    }
+    for (size_t done = 0, piece; done < bytes; done += piece) {
+        piece = bytes - done < KG_UPSET ? bytes - done : KG_UPSET;
+        r->device->ops->write(r->device, lane, (char *)at + done, r->upset, piece);
+    }
+}
+
+/* ---- progress ---- */
+/* The oldest scope that was left is finished. */
+static void push_progress(kg_run *r)
+{
+    kg_progress *p = &r->progress[r->first_progress];
+    double t = kg_run_now();
+    r->first_progress = (r->first_progress + 1) % KG_PROGRESS;
+    --r->n_progress;
+    r->n_paced -= (unsigned)p->paced;
+    if (!p->outer && t - r->last_step_event < 0.5)
         return;
     r->last_step_event = t;
+    const kg_unit *u = &r->plan->unit[r->plan->node[p->node].unit];
+    double all = r->until[u->last + 1] - r->until[u->first], done = r->until[p->tick] - r->until[u->first];
+    double elapsed = t - r->clock[p->node].began;
+    p->event.seconds = done > 0 ? elapsed * (all - done) / done : r->until[u->last + 1] - r->until[p->tick];
+    push(r, &p->event);
+}
+
+/* Waits until no more than so many paced scopes are unfinished. */
+static void pace(kg_run *r, unsigned ahead)
+{
+    while (r->n_paced > ahead && r->n_progress) {
+        kg_progress *p = &r->progress[r->first_progress];
+        if (p->paced && r->device->ops->sync(r->device, p->done) != KG_OK)
+            return;
+        push_progress(r);
+    }
+    while (r->n_progress && r->device->host_memory)        /* nothing is unfinished that was left */
+        push_progress(r);
+}
+
+void kg_run_step(kg_run *r, const kg_exec *x, const kg_scope *s, int outer)
+{
     const kg_scope *o = s;
     int64_t finished = s->i + 1;
     for (int i = 0; i < r->ctx->depth && !outer; ++i)
@@ -139,137 +162,25 @@ void kg_run_step(kg_run *r, const kg_exec *x, const kg_scope *s, int outer)
             finished = o->i;
             break;
         }
-    const kg_unit *u = &r->plan->unit[r->plan->node[x->node].unit];
-    double all = r->until[u->last + 1] - r->until[u->first], done = r->until[r->ctx->tick] - r->until[u->first];
-    double elapsed = t - r->clock[x->node].began;
-    kg_run_event e = {.kind = KG_E_STEP, .i = finished, .n = o->n, .resident = r->plan->tier.busy[r->ctx->tick]};
-    e.seconds = done > 0 ? elapsed * (all - done) / done : r->until[u->last + 1] - r->until[r->ctx->tick];
-    snprintf(e.node, sizeof e.node, "%s", x->type->name);
-    snprintf(e.label, sizeof e.label, "%s", x->label);
-    snprintf(e.scope, sizeof e.scope, "%s", o->name ? o->name : "");
-    push(r, &e);
-}
-
-/* ---- checkpoints ---- */
-static void fetch(kg_run *r, void *dst, const kg_tensor *t)
-{
-    kg_device *d = r->plan->options.device;
-    if (d->ops->fetch(d, KG_LANE_COMPUTE, dst, t->at, kg_bytes(t)) == KG_OK)
-        d->ops->sync(d, d->ops->record(d, KG_LANE_COMPUTE));
-}
-
-void kg_run_save(kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_tensor *tensors, int n)
-{
-    kg_cache *c = r->plan->options.cache;
-    node_clock *k = &r->clock[x->node];
-    double t = now();
-    if (!c || next >= steps || (t - k->saved < 10 && (double)(next - k->saved_step) < 0.05 * (double)steps))
+    while (r->n_progress == KG_PROGRESS && kg_run_sync(r, KG_LANE_COMPUTE) == KG_OK)
+        while (r->n_progress)
+            push_progress(r);
+    if (r->n_progress == KG_PROGRESS)
         return;
-    kg_cache_row row = {.key = kg_plan_checkpoint_key(r->plan, x->node),
-                        .kind = "checkpoint",
-                        .rank = 1,
-                        .step = next,
-                        .seconds = t - k->began};
-    for (int i = 0; i < n; ++i)
-        row.bytes += kg_bytes(&tensors[i]);
-    row.dtype = KG_U8;
-    row.shape[0] = (int64_t)row.bytes;
-    snprintf(row.tag, sizeof row.tag, "%s", r->plan->options.device->tag);
-    char *bytes = malloc(row.bytes + 1), *at = bytes;
-    for (int i = 0; i < n && bytes; ++i) {
-        fetch(r, at, &tensors[i]);
-        at += kg_bytes(&tensors[i]);
+    kg_progress *p = &r->progress[(r->first_progress + r->n_progress) % KG_PROGRESS];
+    *p = (kg_progress){.tick = r->ctx->tick, .node = x->node, .outer = outer, .paced = !x->type->chunk};
+    p->event = (kg_run_event){.kind = KG_E_STEP, .i = finished, .n = o->n, .resident = r->plan->tier.busy[r->ctx->tick]};
+    snprintf(p->event.node, sizeof p->event.node, "%s", x->type->name);
+    snprintf(p->event.label, sizeof p->event.label, "%s", x->label);
+    snprintf(p->event.scope, sizeof p->event.scope, "%s", o->name ? o->name : "");
+    if (p->paced)
+        p->done = r->device->ops->record(r->device, KG_LANE_COMPUTE);
+    if (kg_error_last()->status == KG_OK) {
+        ++r->n_progress;
+        r->n_paced += (unsigned)p->paced;
+        pace(r, r->device->host_memory ? 0 : KG_AHEAD);
     }
-    if (bytes)
-        c->ops->checkpoint_later(c, &row, bytes);
-    k->saved = t;
-    k->saved_step = next;
-}
-
-int kg_run_restore(kg_run *r, kg_exec *x, const kg_tensor *tensors, int n)
-{
-    const kg_cache_row *row = &r->plan->node[x->node].checkpoint;
-    size_t bytes = 0;
-    for (int i = 0; i < n; ++i)
-        bytes += kg_bytes(&tensors[i]);
-    char *p = malloc(bytes + 1), *at = p;
-    kg_cache *c = r->plan->options.cache;
-    int good = p && row->bytes == bytes && c->ops->read(c, row, p);
-    kg_device *d = r->plan->options.device;
-    for (int i = 0; i < n && good; ++i) {
-        good = d->ops->write(d, KG_LANE_COMPUTE, tensors[i].at, at, kg_bytes(&tensors[i])) == KG_OK;
-        at += kg_bytes(&tensors[i]);
-    }
-    if (good)
-        good = d->ops->sync(d, d->ops->record(d, KG_LANE_COMPUTE)) == KG_OK;
-    free(p);
-    if (!good) {
-        c->ops->checkpoint_drop(c, &row->key);
-        kg_fail(KG_FAILED, "the checkpoint at step %lld cannot be read", (long long)row->step);
-        kg_hint("it has been dropped: run again to start from the first step");
-    }
-    return !good;
-}
-
-/* ---- values that the cache answers ---- */
-static kg_status place_value(kg_run *r, int node)
-{
-    kg_plan *p = r->plan;
-    kg_pnode *q = &p->node[node];
-    kg_cache *c = p->options.cache;
-    kg_device *d = p->options.device;
-    if (q->state != KG_P_CACHED || r->valued[node])
-        return KG_OK;
-    r->valued[node] = 1;
-    for (int o = 0; o < p->graph->node[node]->outputs; ++o)
-        for (int k = 0; k < q->values[o].n && q->rows[o] && q->interval[o] >= 0; ++k) {
-            void *to = d->host_memory ? q->values[o].item[k].at : malloc(q->rows[o][k].bytes + 1);
-            int good = to && c->ops->read(c, &q->rows[o][k], to);
-            if (good && !d->host_memory)
-                good = d->ops->write(d, KG_LANE_COMPUTE, q->values[o].item[k].at, to, q->rows[o][k].bytes) == KG_OK &&
-                       d->ops->sync(d, d->ops->record(d, KG_LANE_COMPUTE)) == KG_OK;
-            if (!d->host_memory)
-                free(to);
-            if (!good) {
-                kg_fail(KG_FAILED, "a cached result went bad between plan and run");
-                kg_hint("run again: it will be made anew");
-                return KG_FAILED;
-            }
-        }
-    push_node(r, node, "cached", 0);
-    return KG_OK;
-}
-
-static kg_status store_values(kg_run *r, int node)
-{
-    kg_plan *p = r->plan;
-    const kg_gnode *n = p->graph->node[node];
-    kg_cache *c = p->options.cache;
-    kg_key whole = kg_graph_key(p->graph, node, -1, 0);
-    if (!c)
-        return KG_OK;
-    for (const kg_param *q = n->type->params; q && q->name && n->type->flags & KG_SINK; ++q)
-        if (q->type == KG_T_OUT && *(const char *const *)((const char *)n->params + q->offset))
-            c->ops->sink_store(c, &whole, *(const char *const *)((const char *)n->params + q->offset));
-    for (int o = 0; o < n->outputs && !(n->type->flags & (KG_SINK | KG_UNCACHED)); ++o)
-        for (int k = 0; k < p->node[node].values[o].n; ++k) {
-            const kg_tensor *t = &p->node[node].values[o].item[k];
-            kg_cache_row row = {.key = kg_graph_key(p->graph, node, o, k), .dtype = t->dtype, .rank = t->rank,
-                                .bytes = kg_bytes(t), .seconds = now() - r->clock[node].began};
-            memcpy(row.shape, t->shape, sizeof row.shape);
-            snprintf(row.kind, sizeof row.kind, "%s", n->out[o].kind);
-            snprintf(row.tag, sizeof row.tag, "%s", p->options.device->tag);
-            void *host = p->options.device->host_memory ? t->at : malloc(row.bytes + 1);
-            if (host && !p->options.device->host_memory)
-                fetch(r, host, t);
-            if (host)
-                c->ops->write(c, &row, host);
-            if (!p->options.device->host_memory)
-                free(host);
-        }
-    kg_key checkpoint = kg_plan_checkpoint_key(p, node);
-    c->ops->checkpoint_drop(c, &checkpoint);
-    return KG_OK;
+    kg_exec_blame(x);
 }
 
 static kg_status before(void *arg, kg_plan *p, int unit)
@@ -282,10 +193,27 @@ static kg_status before(void *arg, kg_plan *p, int unit)
         const kg_gnode *n = p->graph->node[i];
         for (int k = 0; k < n->inputs && s == KG_OK; ++k)
             if (n->from[k] >= 0)
-                s = place_value(r, n->from[k]);
-        r->clock[i] = (node_clock){.began = now(), .saved = now(), .saved_step = p->node[i].frame.first};
-        push_node(r, i, "run", 0);
+                s = kg_run_place(r, n->from[k]);
+        r->clock[i] = (kg_clock){.began = kg_run_now(), .saved = kg_run_now(), .saved_step = p->node[i].frame.first};
+        kg_run_push_node(r, i, "run", 0);
     }
+    return s;
+}
+
+/* The unit's work is done on the host and on the device, or it failed. */
+static kg_status settle(void *arg, kg_plan *p, int unit, kg_status s)
+{
+    kg_run *r = arg;
+    kg_run_host_settle(r);
+    if (s == KG_OK && !r->device->host_memory)
+        s = kg_run_sync(r, KG_LANE_COMPUTE);
+    if (s == KG_OK && kg_ctx_failed(r->ctx))
+        s = KG_CANCELLED;
+    while (s == KG_OK && r->n_progress)
+        push_progress(r);
+    r->n_progress = r->n_paced = 0;
+    if (s != KG_OK)
+        kg_exec_blame(&p->node[p->unit[unit].root].frame);
     return s;
 }
 
@@ -294,78 +222,24 @@ static kg_status after(void *arg, kg_plan *p, int unit)
     kg_run *r = arg;
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource && p->node[i].unit == unit) {
-            store_values(r, i);
-            push_node(r, i, "done", now() - r->clock[i].began);
+            kg_run_store(r, i);
+            kg_exec_blame(&p->node[i].frame);
+            kg_run_push_node(r, i, "done", kg_run_now() - r->clock[i].began);
         }
-    return KG_OK;
+    return kg_error_last()->status;
 }
 
-/* ---- the two threads ---- */
-static void keep_error(kg_run *r)
+/* ---- the compute thread ---- */
+void kg_run_keep_error(kg_run *r)
 {
     kg_error e;
     kg_error_take(&e);
     pthread_mutex_lock(&r->lock);
     if (e.status != KG_OK && r->error.status == KG_OK)
         r->error = e;
+    atomic_store(&r->stop, 1);
     pthread_cond_broadcast(&r->moved);
     pthread_mutex_unlock(&r->lock);
-    atomic_store(&r->stop, 1);
-}
-
-static int may_start(kg_run *r, uint32_t after_tick)
-{
-    pthread_mutex_lock(&r->lock);
-    while (r->reached < after_tick && !atomic_load(&r->stop))
-        wait_a_little(&r->moved, &r->lock, 50);
-    int go = r->reached >= after_tick && !atomic_load(&r->stop);
-    pthread_mutex_unlock(&r->lock);
-    return go;
-}
-
-static void upset(kg_run *r, void *at, size_t bytes)
-{
-    r->chaos = r->chaos * 1664525u + 1013904223u;
-    nanosleep(&(struct timespec){.tv_nsec = (r->chaos >> 12) % 3000000}, NULL);
-    memset(at, 0xff, bytes);
-}
-
-static void *copy_thread(void *arg)
-{
-    kg_run *r = arg;
-    kg_plan *p = r->plan;
-    kg_ctx *c = calloc(1, sizeof *c);
-    if (!c)
-        kg_fail(KG_FAILED, "out of host memory");
-    else
-        *c = (kg_ctx){.mode = KG_WET, .device = p->options.device, .lane = KG_LANE_COPY, .stop = &r->stop, .plan = p};
-    if (c && p->fill_interval >= 0) {
-        c->top = (char *)p->base + p->tier.intervals[p->fill_interval].at + p->fill_bytes;
-        c->limit = p->fill_bytes;
-    }
-    for (size_t i = 0; i < p->tier.n_loads && c; ++i) {
-        const kg_load *l = &p->tier.loads[i];
-        const kg_use_site *u = &p->trace.uses[l->use];
-        const kg_resource *res = p->graph->node[u->resource]->resource;
-        char *at = (char *)p->base + p->tier.intervals[l->interval].at + l->offset;
-        if (!may_start(r, l->after))
-            break;
-        if (r->chaos)
-            upset(r, at, p->use_bytes[l->use]);
-        kg_status s = kg_fill(c, res, u->segment, at, c->weights[0]);
-        if (s != KG_OK || kg_error_last()->status != KG_OK) {
-            kg_error_path(p->graph->node[u->resource]->type->name);
-            break;
-        }
-        pthread_mutex_lock(&r->lock);
-        r->loaded = i + 1;
-        pthread_cond_broadcast(&r->moved);
-        pthread_mutex_unlock(&r->lock);
-    }
-    if (kg_error_last()->status != KG_OK)
-        keep_error(r);
-    free(c);
-    return NULL;
 }
 
 static kg_status work(kg_run *r)
@@ -377,36 +251,49 @@ static kg_status work(kg_run *r)
     kg_plan_values(p, p->base);
     kg_ctx *c = r->ctx;
     *c = (kg_ctx){.mode = KG_WET, .device = d, .top = (char *)p->base + p->arena, .trace = &p->trace, .profile = &d->profile,
-                  .run = r, .plan = p, .provenance = p->provenance, .stop = &r->stop, .poison = r->chaos && d->host_memory};
+                  .run = r, .plan = p, .provenance = p->provenance, .stop = &r->stop, .poison = r->chaos != 0};
     c->limit = p->trace.n_ticks ? p->trace.ticks[0].height : 0;
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_CACHED && (p->graph->node[i]->type->flags & KG_SINK))
-            push_node(r, i, "cached", 0);
-    if (pthread_create(&r->copy, NULL, copy_thread, r))
+            kg_run_push_node(r, i, "cached", 0);
+    if (kg_run_host_start(r) != KG_OK)
+        return KG_FAILED;
+    if (pthread_create(&r->copy, NULL, kg_run_copy_thread, r))
         return kg_fail(KG_FAILED, "cannot start a thread: %s", strerror(errno));
     r->copying = 1;
-    kg_status s = kg_plan_walk(p, c, &(kg_walk){.before = before, .after = after, .arg = r});
+    kg_status s = kg_plan_walk(p, c, &(kg_walk){.before = before, .settle = settle, .after = after, .arg = r});
     for (int i = 0; i < p->count && s == KG_OK; ++i)
         if (kg_gnode_wanted(p->graph, i) && p->node[i].first != UINT32_MAX)
-            s = place_value(r, i);
+            s = kg_run_place(r, i);
     return s;
+}
+
+/* Joins the other threads; nothing is queued that reads or writes what is given back. */
+static void wind_up(kg_run *r, int failed)
+{
+    if (r->copying)
+        pthread_join(r->copy, NULL);
+    kg_run_host_settle(r);
+    if (r->host.stage && failed)
+        kg_run_sync(r, KG_LANE_COMPUTE);
+    kg_error_clear();                  /* what failed is known */
+    kg_run_host_end(r);
 }
 
 static void *compute_thread(void *arg)
 {
     kg_run *r = arg;
     kg_plan *p = r->plan;
-    double began = now();
+    double began = kg_run_now();
     kg_status s = work(r);
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_RUN)
             kg_frame_drop_state(&p->node[i].frame);
     if (s != KG_OK && !atomic_load(&r->stop))
         kg_fail(s, "failed without saying why");
-    keep_error(r);                     /* sets stop: the copy thread has nothing left to do in any case */
-    if (r->copying)
-        pthread_join(r->copy, NULL);
-    kg_run_event e = {.kind = KG_E_DONE, .seconds = now() - began};
+    kg_run_keep_error(r);              /* sets stop: the other threads have nothing left to do in any case */
+    wind_up(r, s != KG_OK || r->error.status != KG_OK);
+    kg_run_event e = {.kind = KG_E_DONE, .seconds = kg_run_now() - began};
     if (atomic_load(&r->cancelled) && (s != KG_OK || r->error.status != KG_OK))
         r->error = (kg_error){.status = KG_CANCELLED, .message = "cancelled"};
     if (r->error.status != KG_OK) {
@@ -431,11 +318,18 @@ static int tables(kg_run *r)
     size_t n = p->trace.n_ticks;
     r->until = calloc(n + 2, sizeof *r->until);
     r->top = calloc(n + 2, sizeof *r->top);
+    r->awaited = calloc(n + 2, 1);
+    r->at_tick = calloc(n + 2, sizeof *r->at_tick);
+    r->load_event = calloc(p->tier.n_loads + 1, sizeof *r->load_event);
+    r->upset = malloc(KG_UPSET);
     r->clock = calloc((size_t)p->count + 1, sizeof *r->clock);
     r->valued = calloc((size_t)p->count + 1, 1);
     r->ctx = calloc(1, sizeof *r->ctx);
-    if (!r->until || !r->top || !r->clock || !r->valued || !r->ctx)
+    if (!r->until || !r->top || !r->awaited || !r->at_tick || !r->load_event || !r->upset || !r->clock || !r->valued || !r->ctx)
         return 0;
+    memset(r->upset, 0xff, KG_UPSET);
+    for (size_t i = 0; i < p->tier.n_loads; ++i)
+        r->awaited[p->tier.loads[i].after] = 1;
     for (size_t i = 0; i < n; ++i)
         r->until[i + 1] = r->until[i] + p->trace.ticks[i].seconds;
     r->until[n + 1] = r->until[n];
@@ -456,6 +350,7 @@ kg_run *kg_run_start(kg_plan *p)
         return NULL;
     }
     r->plan = p;
+    r->device = p->options.device;
     r->chaos = p->options.chaos;
     pthread_condattr_t a;
     pthread_condattr_init(&a);
@@ -463,6 +358,8 @@ kg_run *kg_run_start(kg_plan *p)
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->moved, &a);
     pthread_cond_init(&r->queued, &a);
+    pthread_cond_init(&r->host.more, &a);
+    pthread_cond_init(&r->host.fewer, &a);
     pthread_condattr_destroy(&a);
     if (!tables(r) || pthread_create(&r->compute, NULL, compute_thread, r)) {
         kg_fail(KG_FAILED, "cannot start the run: %s", strerror(errno));
@@ -491,18 +388,6 @@ kg_status kg_run_wait(kg_run *r)
 
 size_t kg_run_peak(const kg_run *r) { return r->peak; }
 
-kg_status kg_run_value(kg_run *r, int node, int port, int item, void *dst, size_t bytes)
-{
-    const kg_plan *p = r->plan;
-    if (r->computing || !p->base || node < 0 || node >= p->count || item < 0 || item >= p->node[node].values[port].n)
-        return kg_fail(KG_USAGE, "node %d has no value %d.%d of a finished run", node, port, item);
-    const kg_tensor *t = &p->node[node].values[port].item[item];
-    if (bytes != kg_bytes(t) || !kg_gnode_wanted(p->graph, node))
-        return kg_fail(KG_USAGE, "value %d.%d has %zu bytes, %zu were asked; it must be wanted", node, port, kg_bytes(t), bytes);
-    fetch(r, dst, t);
-    return KG_OK;
-}
-
 void kg_run_free(kg_run *r)
 {
     if (!r)
@@ -512,14 +397,21 @@ void kg_run_free(kg_run *r)
         pthread_join(r->compute, NULL);
     }
     if (r->plan->base)
-        r->plan->options.device->ops->release(r->plan->options.device);
+        r->device->ops->release(r->device);
     r->plan->base = NULL;
     pthread_mutex_destroy(&r->lock);
     pthread_cond_destroy(&r->moved);
     pthread_cond_destroy(&r->queued);
+    pthread_cond_destroy(&r->host.more);
+    pthread_cond_destroy(&r->host.fewer);
     free(r->events);
     free(r->until);
     free(r->top);
+    free(r->awaited);
+    free(r->at_tick);
+    free(r->load_event);
+    free(r->pins);
+    free(r->upset);
     free(r->clock);
     free(r->valued);
     free(r->ctx);

@@ -190,7 +190,8 @@ static kg_status toy_frames_execute(kg_exec *x)
     int64_t one = 1;
     kg_work(x, scale, &one, sizeof one, 1, (kg_tensor[]){kg_in(x, 0)}, 1, &keep, 0);
     for (int64_t i = 1; i <= p->frames; ++i) {
-        kg_enter(x, "frame", i - 1, p->frames);
+        if (kg_enter(x, "frame", i - 1, p->frames))
+            return KG_FAILED;
         kg_tensor t = kg_temp(x, KG_F32, 1, kg_desc_in(x, 0)->shape);
         kg_work(x, scale, &i, sizeof i, 1, &keep, 1, &t, 0);
         kg_emit(x, 0, t);

@@ -21,7 +21,7 @@ local sees = {
 }
 -- Headers that are a room's own business, and libraries that belong to one room.
 local own = {
-    ["core/internal.h"] = "core", ["core/plan_internal.h"] = "core", ["core/graph_internal.h"] = "core",
+    ["core/internal.h"] = "core", ["core/plan_internal.h"] = "core", ["core/graph_internal.h"] = "core", ["core/run_internal.h"] = "core",
     ["core/front.h"] = "kernels", ["kernels/kernel.h"] = "kernels",
 }
 local libraries = {

@@ -1,0 +1,96 @@
+/* The run's insides, shared by its files: run.c (the compute thread and the face), run_load.c (the copy thread), run_host.c (the
+ * host lane), run_values.c (cached values and checkpoints).
+ *
+ * Three threads feed three queues. The compute thread follows the trace and queues kernels on the compute lane; the copy thread works
+ * off the plan's loads, first in first out, on the copy lane; the host thread does host work for a device whose memory is not the
+ * host's. Reached means queued: where one lane must not overtake another it waits for an event, and no host thread waits for a device
+ * but at a value's way to the host, at a unit's end, and two blocks behind. Whoever fails sets stop; all are joined before kg_run_wait
+ * returns. */
+#ifndef KG_CORE_RUN_INTERNAL_H
+#define KG_CORE_RUN_INTERNAL_H
+
+#include "core/plan_internal.h"
+
+#define KG_JOBS 32                 /* host work that may wait at once                                       */
+#define KG_AHEAD 2                 /* counted scopes that the compute thread is ahead of the device         */
+#define KG_PROGRESS 64
+#define KG_UPSET ((size_t)64 << 10)
+
+typedef struct kg_clock { double began, saved; int64_t saved_step; } kg_clock;
+/* A counted scope that was left but may not be finished yet. */
+typedef struct kg_progress { kg_run_event event; kg_event done; uint32_t tick; int node, outer, paced; } kg_progress;
+typedef struct kg_job {
+    kg_work_fn *fn;
+    max_align_t arg[KG_WORK_ARG / sizeof(max_align_t)];
+    kg_tensor in[KG_WORK_TENSORS], out[KG_WORK_TENSORS];
+    kg_event ready;                /* what it reads is there                                                */
+    char path[256];                /* of where it was queued                                                */
+} kg_job;
+typedef struct kg_run_host {
+    pthread_t thread;
+    int running, quit;
+    pthread_cond_t more, fewer;    /* with the run's lock                                                   */
+    kg_job *jobs;                  /* a ring                                                                */
+    uint64_t queued, done;
+    char *stage;                   /* page-locked                                                           */
+} kg_run_host;
+/* A range of a file that stays on the host until its interval of the host tier ends. */
+typedef struct kg_pin { const kg_file *file; uint64_t offset; size_t bytes; int interval; } kg_pin;
+
+struct kg_run {
+    kg_plan *plan;
+    kg_device *device;
+    kg_ctx *ctx;
+    pthread_t compute, copy;
+    int computing, copying;
+    pthread_mutex_t lock;
+    pthread_cond_t moved, queued;
+    atomic_int stop, cancelled;
+    uint32_t reached;              /* tick whose work before it is queued                                   */
+    char *awaited;                 /* by tick: a load waits for it                                          */
+    kg_event *at_tick;             /* of awaited ticks                                                      */
+    size_t issued;                 /* loads that are queued                                                 */
+    kg_event *load_event;
+    size_t fenced;                 /* loads that the compute lane has waited for                            */
+    kg_run_host host;
+    kg_pin *pins;
+    size_t n_pins, cap_pins;
+    int pin_interval;              /* of the load at hand; -1: its ranges are listed already                */
+    unsigned char *upset;          /* chaos: bytes that are no numbers                                      */
+    kg_error error;                /* the first one of any thread                                           */
+    kg_status status;
+    int finished;
+    kg_run_event *events;
+    size_t n_events, cap_events, read_events;
+    kg_progress progress[KG_PROGRESS];     /* a ring, oldest first                                          */
+    unsigned first_progress, n_progress, n_paced;
+    double *until;                 /* by tick: planned seconds of work before it                            */
+    size_t *top;                   /* by tick: end of what lives below the stack                            */
+    size_t peak;
+    kg_clock *clock;               /* by node                                                               */
+    char *valued;                  /* by node: a cached value is in place                                   */
+    double last_step_event;
+    unsigned chaos;
+};
+
+double kg_run_now(void);
+void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms);
+void kg_run_keep_error(kg_run *r);             /* takes this thread's error, if there is one, and stops the run */
+void kg_run_push_node(kg_run *r, int node, const char *state, double seconds);
+kg_status kg_run_sync(kg_run *r, int lane);    /* this thread waits for all that is queued on a lane            */
+
+void *kg_run_copy_thread(void *run);
+
+kg_status kg_run_host_start(kg_run *r);            /* nothing for a device of host memory                           */
+void kg_run_host_settle(kg_run *r);                /* waits until no job is left                                    */
+void kg_run_host_end(kg_run *r);                   /* after settling: joins the thread, gives staging back          */
+char *kg_run_host_slot(kg_run *r, kg_exec *x);     /* room for the node's next job, once its last but one is done   */
+kg_job *kg_run_host_job(kg_run *r, const kg_exec *x);
+void kg_run_host_queue(kg_run *r, kg_exec *x);
+
+/* Whole tensors to and from the host; to: in pieces through staging, when no host work is out. */
+kg_status kg_run_fetch(kg_run *r, void *dst, const kg_tensor *t);
+kg_status kg_run_place(kg_run *r, int node);   /* a value that the cache answers, once                          */
+void kg_run_store(kg_run *r, int node);
+
+#endif
