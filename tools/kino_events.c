@@ -67,6 +67,8 @@ void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d
     cJSON_AddNumberToObject(peak, "device", (double)s.peak_device);
     cJSON_AddNumberToObject(peak, "host", (double)s.peak_host);
     cJSON_AddItemToObject(e, "peak", peak);
+    cJSON_AddNumberToObject(e, "fixed", (double)d->profile.fixed);
+    cJSON_AddNumberToObject(e, "arena", (double)s.arena);
     cJSON_AddNumberToObject(e, "seconds", s.seconds);
     cJSON_AddNumberToObject(e, "nodes", s.nodes);
     cJSON_AddNumberToObject(e, "cached", s.cached);
