@@ -41,20 +41,26 @@ void kg_cpu_for(kg_exec *x, int64_t tiles, kg_tile_fn *fn, void *arg);
 kg_device *kg_cpu_new(int threads);            /* 0: all cores this process may use; with a profile measured or estimated */
 
 /* CUDA: NULL with an error that says why (no driver, an old one, no such card, libraries missing or of another version, a card
- * this build has no kernels for). Without CUDA in the build both say so. */
+ * this build has no kernels for). A build without CUDA has none of it and says so. */
 enum { KG_FAULT_NONE, KG_FAULT_ALLOC, KG_FAULT_COPY, KG_FAULT_KERNEL };
 #ifdef KG_CUDA
-int kg_cuda_count(void);                       /* cards this build can use; 0 quietly when there is no driver */
+enum { KG_CUDA_BUILT = 1 };
+int kg_cuda_count(void);                       /* cards that the driver shows; 0 quietly without a driver  */
 kg_device *kg_cuda_new(int index);
+void kg_cuda_describe(const kg_device *d, char *out, size_t n);    /* one line for people                  */
+size_t kg_cuda_used(kg_device *d);             /* bytes of the card that the driver charges this process   */
 /* For tests: the n-th allocation (of the pool or the host), copy or launch from now on fails; a launch as kernels really do. */
 void kg_cuda_fault(kg_device *d, int what, long n);
 #else
+enum { KG_CUDA_BUILT = 0 };
 static inline int kg_cuda_count(void) { return 0; }
 static inline kg_device *kg_cuda_new(int index)
 {
     kg_fail(KG_FAILED, "cuda:%d: this build has no CUDA", index);
     return NULL;
 }
+static inline void kg_cuda_describe(const kg_device *d, char *out, size_t n) { (void)d, (void)n, *out = 0; }
+static inline size_t kg_cuda_used(kg_device *d) { return (void)d, (size_t)0; }
 static inline void kg_cuda_fault(kg_device *d, int what, long n) { (void)d, (void)what, (void)n; }
 #endif
 

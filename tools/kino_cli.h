@@ -13,7 +13,7 @@
 
 typedef struct kino_options {
     const char *command, *target;          /* run; GRAPH.lua                                             */
-    const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from;
+    const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from, *fault;
     int strict, force, json, quiet, help, threads;
     kg_script_value value[KINO_VALUES];    /* --NAME VALUE, in order; files read, memory kept to the end */
     int values;
@@ -30,7 +30,7 @@ int kino_value_find(const kino_options *o, const char *name);
 kg_status kino_value_add(kino_options *o, const char *name, const char *text);
 
 kg_status kino_run(kino_options *o);                         /* run, plan, check                            */
-kg_status kino_follow(const kino_options *o, kg_run *r);     /* events until the end                        */
+kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d);       /* events until the end        */
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d);
 kg_status kino_from(kino_options *o);                        /* turns --from FILE into script and values    */
 char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d);

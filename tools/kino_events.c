@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/kernel.h"
 #include "tools/kino_cli.h"
 
 #define MIB 1048576.0
@@ -75,7 +76,8 @@ void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d
     print_json(e);
 }
 
-static void event_json(const kg_run_event *e, size_t peak)
+/* reported: what the driver of a card charges this process in the end, its pool still there; 0 on the CPU. */
+static void event_json(const kg_run_event *e, size_t peak, size_t reported)
 {
     static const char *const names[] = {"node", "step", "done", "error"};
     if (e->kind == KG_E_ERROR)
@@ -86,8 +88,11 @@ static void event_json(const kg_run_event *e, size_t peak)
         cJSON_AddStringToObject(o, "node", e->node);
         cJSON_AddStringToObject(o, "label", e->label);
         cJSON_AddNumberToObject(o, "resident", (double)e->resident);
-    } else
+    } else {
         cJSON_AddNumberToObject(o, "arena", (double)peak);
+        if (reported)
+            cJSON_AddNumberToObject(o, "reported", (double)reported);
+    }
     if (e->kind == KG_E_NODE)
         cJSON_AddStringToObject(o, "state", e->state);
     if (e->kind == KG_E_STEP) {
@@ -116,7 +121,7 @@ static void event_text(const kg_run_event *e, int terminal)
         fputs("\r\033[K", stderr);
 }
 
-kg_status kino_follow(const kino_options *o, kg_run *r)
+kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d)
 {
     int terminal = isatty(STDERR_FILENO), over = 0, told = 0;
     while (!over) {
@@ -127,7 +132,7 @@ kg_status kino_follow(const kino_options *o, kg_run *r)
             continue;
         over = e.kind == KG_E_DONE || e.kind == KG_E_ERROR;
         if (o->json)
-            event_json(&e, over ? kg_run_peak(r) : 0);
+            event_json(&e, over ? kg_run_peak(r) : 0, over && !strcmp(d->class_name, "cuda") ? kg_cuda_used(d) : 0);
         else if (!o->quiet)
             event_text(&e, terminal);
     }

@@ -1,4 +1,4 @@
-/* Commands that only tell: nodes, inspect, cache, devices, version. */
+/* Commands that only tell: nodes, inspect, cache, version. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
@@ -12,51 +12,6 @@
 #include "nodes/lib/weights.h"
 #include "tools/kino_cli.h"
 
-/* ---- devices ---- */
-kg_device *kino_device(const kino_options *o)
-{
-    const char *d = o->device ? o->device : "auto";
-    if (!strncmp(d, "cuda", 4) && (!d[4] || d[4] == ':')) {
-        kg_fail(KG_FAILED, "--device %s: this build has no CUDA", d);
-        return NULL;
-    }
-    if (strcmp(d, "auto") && strcmp(d, "cpu")) {
-        kg_fail(KG_USAGE, "--device is auto, cpu or cuda[:N], not \"%s\"", d);
-        return NULL;
-    }
-    return kg_cpu_new(o->threads);
-}
-
-kg_status kino_precision(const kino_options *o, const kg_device *d, int *out)
-{
-    static const char *const names[] = {"auto", "f32", "bf16", "f16"};
-    const char *p = o->precision ? o->precision : "auto";
-    for (int i = 0; i < 4; ++i)
-        if (!strcmp(p, names[i])) {
-            *out = i ? i : d->precision;
-            if (*out == KG_PRECISION_F16 && !strcmp(d->class_name, "cpu"))
-                return kg_fail(KG_USAGE, "--precision f16 is for cards; a CPU computes in f32 or bf16");
-            return KG_OK;
-        }
-    return kg_fail(KG_USAGE, "--precision is auto, f32, bf16 or f16, not \"%s\"", p);
-}
-
-kg_status kino_devices(const kino_options *o)
-{
-    kg_device *d = kg_cpu_new(o->threads);
-    if (!d)
-        return kg_error_last()->status;
-    char text[2048];
-    kg_profile_dump(&d->profile, text, sizeof text);
-    if (o->json)
-        printf("[%s]\n", text);
-    else
-        printf("cpu: %s, %d threads, %.1f GiB\n  numerics %s\n  profile %s\n", d->profile.name, d->profile.threads,
-               (double)d->profile.memory / 0x1p30, d->tag, text);
-    kg_device_free(d);
-    return KG_OK;
-}
-
 kg_status kino_version(const kino_options *o)
 {
     kg_device *d = kg_cpu_new(1);
@@ -69,7 +24,8 @@ kg_status kino_version(const kino_options *o)
     if (o->json)
         printf("{\"version\":\"%s\",\"numerics\":\"%s\"}\n", KINO_VERSION, d ? d->tag : "");
     else
-        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.save), without CUDA\n", KINO_VERSION, d ? d->tag : "", av);
+        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.save), %s CUDA\n", KINO_VERSION, d ? d->tag : "", av,
+               KG_CUDA_BUILT ? "with" : "without");
     kg_device_free(d);
     return KG_OK;
 }

@@ -14,7 +14,7 @@ static const struct { const char *name; size_t at; } texts[] = {
     {"device", offsetof(kino_options, device)}, {"precision", offsetof(kino_options, precision)}, {"vram", offsetof(kino_options, vram)},
     {"ram", offsetof(kino_options, ram)}, {"cache", offsetof(kino_options, cache)}, {"models", offsetof(kino_options, models)},
     {"allow", offsetof(kino_options, allow)}, {"requantize", offsetof(kino_options, requantize)},
-    {"params", offsetof(kino_options, params)}, {"from", offsetof(kino_options, from)}};
+    {"params", offsetof(kino_options, params)}, {"from", offsetof(kino_options, from)}, {"fault", offsetof(kino_options, fault)}};
 static const struct { const char *name; size_t at; } flags[] = {
     {"strict", offsetof(kino_options, strict)}, {"force", offsetof(kino_options, force)}, {"json", offsetof(kino_options, json)},
     {"quiet", offsetof(kino_options, quiet)}, {"help", offsetof(kino_options, help)}};

@@ -151,7 +151,7 @@ static kg_status execute(kino_options *o, session *s)
     } else {
         kino_plan_event(o, p, s->device);
         kg_run *r = kg_run_start(p);
-        st = r ? kino_follow(o, r) : kg_error_last()->status;
+        st = r ? kino_follow(o, r, s->device) : kg_error_last()->status;
         kg_run_free(r);
     }
     kg_plan_free(p);

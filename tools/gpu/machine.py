@@ -1,0 +1,137 @@
+"""What tools/gpu/check and tools/gpu/bench share: the programs (packed by tools/gpu/pack, or built here), the libraries that are
+with the card, running a program under a limit, what the driver says of the card and of a process.
+"""
+import glob
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GIB = 2**30
+
+
+class Failed(Exception):
+    """A check that did not hold; the message says what."""
+
+
+def programs(build=None):
+    """The folder of the programs and their own libraries' folder (or None). .gpu/pack.tar.xz is unpacked once a machine."""
+    pack = ROOT / ".gpu" / "pack.tar.xz"
+    if build:
+        return pathlib.Path(build).resolve(), None
+    if not pack.exists():
+        return ROOT / "build", None
+    s = pack.stat()
+    to = pathlib.Path("/tmp") / f"kino-gpu-{s.st_size}-{s.st_mtime_ns}"
+    if not to.exists():
+        part = to.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        with tarfile.open(pack, "r:xz") as t:
+            t.extractall(part, filter="tar")
+        part.rename(to)
+    return to / "bin", to / "lib"
+
+
+def cuda_folders():
+    """Where cuBLASLt, cuDNN and what they load are: beside torch first, so that both sides of a comparison use the same ones."""
+    places = [f"{p}/nvidia/*/lib" for p in sys.path if p.endswith("packages")]
+    places += ["/usr/local/cuda/lib64", "/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu"]
+    folders = []
+    for wanted in ("libcublasLt.so.13", "libcudnn.so.9", "libnvrtc.so.13"):
+        found = [f for place in places for f in sorted(glob.glob(f"{place}/{wanted}"))]
+        if found and os.path.dirname(found[0]) not in folders:
+            folders.append(os.path.dirname(found[0]))
+    return folders
+
+
+def environment(libraries):
+    env = dict(os.environ)
+    folders = ([str(libraries)] if libraries else []) + cuda_folders() + [f for f in env.get("LD_LIBRARY_PATH", "").split(":") if f]
+    env["LD_LIBRARY_PATH"] = ":".join(folders)
+    return env
+
+
+class Done:
+    """How a program ended: status (negative: a signal), its output, seconds, and the most the driver charged it (MiB, or None)."""
+
+    def __init__(self, status, out, err, seconds, most):
+        self.status, self.out, self.err, self.seconds, self.most = status, out, err, seconds, most
+
+    def tail(self, lines=25):
+        return "\n".join((self.out + self.err).splitlines()[-lines:])
+
+    def events(self):
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
+
+
+class Memory:
+    """What nvidia-smi says, every 50 ms, of each process."""
+
+    def __enter__(self):
+        self.most = {}
+        self.process = None
+        if shutil.which("nvidia-smi"):
+            self.process = subprocess.Popen(["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits", "-lms", "50"],
+                                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            threading.Thread(target=self.read, daemon=True).start()
+        return self
+
+    def read(self):
+        for line in self.process.stdout:
+            pid, _, mib = line.partition(",")
+            if pid.strip().isdigit() and mib.strip().isdigit():
+                self.most[int(pid)] = max(self.most.get(int(pid), 0), int(mib))
+
+    def __exit__(self, *_):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+def run(args, env, limit=120, kill_when=None, memory=None):
+    """Runs a program to its end, or ends it (the whole group) at the limit, or when kill_when(event) says so of a line of JSON."""
+    began = time.monotonic()
+    p = subprocess.Popen([str(a) for a in args], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+                         start_new_session=True)
+    out, err = [], []
+
+    def end():
+        try:
+            os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def read_out():
+        for line in p.stdout:
+            out.append(line)
+            if kill_when and line.startswith("{") and kill_when(json.loads(line)):
+                end()
+
+    readers = [threading.Thread(target=read_out), threading.Thread(target=lambda: err.extend(p.stderr))]
+    for r in readers:
+        r.start()
+    try:
+        p.wait(timeout=limit)
+    except subprocess.TimeoutExpired:
+        end()
+        p.wait()
+        err.append(f"ended after {limit} s\n")
+    for r in readers:
+        r.join()
+    return Done(p.returncode, "".join(out), "".join(err), time.monotonic() - began, memory.most.get(p.pid) if memory else None)
+
+
+def query(fields):
+    """nvidia-smi's words about the first card, or None."""
+    try:
+        return subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", "-i", "0"], stdout=subprocess.PIPE, text=True,
+                              check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
