@@ -18,10 +18,10 @@ static kg_status execute(kg_exec *x)
     const params *p = kg_params(x);
     kg_tensor latent = kg_in(x, IN_LATENT), text = kg_in(x, IN_TEXT);
     const kg_wan_config *c = kg_desc_in(x, IN_MODEL)->resource->config;
-    wan_dit d = {.config = c, .port = IN_MODEL, .act = KG_F32, .frames = latent.shape[1], .height = latent.shape[2] / 2,
+    wan_dit d = {.config = c, .port = IN_MODEL, .act = test_act(), .frames = latent.shape[1], .height = latent.shape[2] / 2,
         .width = latent.shape[3] / 2, .contexts = 1, .ffn_chunks = 1};
     d.rope = kg_keep(x, KG_F32, KG_SHAPE(d.frames * d.height * d.width, c->dim / c->heads / 2, 2));
-    d.context[0] = kg_keep(x, KG_F32, KG_SHAPE(WAN_TEXT_ROWS, c->dim));
+    d.context[0] = kg_keep(x, d.act, KG_SHAPE(WAN_TEXT_ROWS, c->dim));
     kg_rope_table(x, (kg_rope_table_args){.out = d.rope, .frames = d.frames, .height = d.height, .width = d.width, .theta = 10000});
     if (wan_dit_context(x, &d, &text) != KG_OK)
         return KG_FAILED;

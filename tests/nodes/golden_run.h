@@ -1,10 +1,10 @@
-/* A graph run for a golden: added node by node, run once on the CPU device, one output fetched. Every failure is a CHECK with the
- * engine's own message. */
+/* A graph run for a golden: added node by node, run once on the device and in the precision that tests/device.h names, one output
+ * fetched. Every failure is a CHECK with the engine's own message. */
 #ifndef KG_TESTS_NODES_GOLDEN_RUN_H
 #define KG_TESTS_NODES_GOLDEN_RUN_H
 
 #include "core/run.h"
-#include "kernels/kernel.h"
+#include "tests/device.h"
 #include "tests/golden.h"
 
 typedef struct session { kg_files *files; kg_graph *graph; } session;
@@ -22,7 +22,7 @@ static inline void session_open(session *s, const char *folder)
 {
     s->files = kg_files_new();
     CHECK(kg_files_root(s->files, folder, KG_ROOT_PLAIN) == KG_OK, "%s", kg_error_last()->message);
-    s->graph = kg_graph_new(&(kg_graph_options){.files = s->files, .precision = KG_PRECISION_F32});
+    s->graph = kg_graph_new(&(kg_graph_options){.files = s->files, .precision = test_precision()});
 }
 
 static inline void session_close(session *s)
@@ -48,7 +48,7 @@ static inline float *session_run(session *s, int node, int port, int64_t *count)
     kg_tensor t = kg_tensor_make(NULL, d->dtype, d->rank, d->shape);
     *count = kg_count(&t);
     float *out = calloc((size_t)*count, sizeof *out);
-    kg_device *device = kg_cpu_new(0);
+    kg_device *device = test_device(0);
     kg_graph_want(s->graph, node);
     kg_plan *plan = kg_plan_new(s->graph, &(kg_plan_options){.device = device, .budget = (size_t)2 << 30});
     kg_run *run = plan ? kg_run_start(plan) : NULL;
@@ -62,7 +62,7 @@ static inline float *session_run(session *s, int node, int port, int64_t *count)
     return ok ? out : NULL;
 }
 
-/* Runs, compares with a tensor of the golden, says the figure. */
+/* Runs, compares with a tensor of the golden, says the figure. most: in f32. */
 static inline void session_compare(session *s, int node, int port, const golden *g, const char *tensor, double most)
 {
     int64_t count = 0;
@@ -70,7 +70,7 @@ static inline void session_compare(session *s, int node, int port, const golden 
     snprintf(name, sizeof name, "%s", tensor);
     float *got = session_run(s, node, port, &count);
     if (got)
-        golden_compare(g, name, got, count, most);
+        golden_compare(g, name, got, count, test_most(most));
     free(got);
 }
 
