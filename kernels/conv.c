@@ -29,6 +29,8 @@ static int shapes_fit(const kg_conv_args *a)
     int64_t history = a->history.rank ? a->history.shape[0] : 0;
     if (history >= a->kt || (history && !same_pixels(&a->history, &a->in)))
         return 0;
+    if (a->joined && history && (const char *)a->history.at + kg_bytes(&a->history) != (const char *)a->in.at)
+        return 0;
     int64_t t = a->stride_t == 1 ? in[0] : (history + in[0] - a->kt) / 2 + 1;
     if (in[0] < 1 || t < 1 || out[0] != t * (a->split ? 2 : 1))
         return 0;

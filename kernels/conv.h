@@ -30,6 +30,8 @@ typedef struct kg_conv_args {
     int stride_t, stride_hw;   /* 0 is 1                                                                    */
     int upsample;      /* 1: in is first doubled in H and W by replication                                  */
     int split;         /* 1: out is [2 T', H', W', out_ch / 2]; the halves of the channels are two frames   */
+    int joined;        /* 1: in starts where history ends, and the frames that are missing there may be     */
+                       /* written: together they are kt - 1 frames, with stride_t 2 those of history       */
     kg_tensor scratch; /* set by the front                                                                  */
 } kg_conv_args;
 void kg_conv(kg_exec *x, kg_conv_args a);

@@ -39,6 +39,7 @@ typedef struct vae_source {
 typedef struct vae {
     vae_part part[2][VAE_PARTS];
     int count[2];
+    int alone[2];      /* from this part of the decoder on, and before this part of the encoder: frame by frame     */
     int64_t side;      /* pixels of a latent's side: 8                                                          */
     int64_t rate;      /* frames of a latent frame after the first: 4                                           */
     int group;         /* residual blocks of a level of the decoder, in diffusers' names                        */
@@ -59,7 +60,7 @@ typedef struct vae_run {
     int list, port;            /* VAE_DECODER or VAE_ENCODER; the port of the resource                              */
     kg_dtype act;              /* of all frames                                                                     */
     vae_slot slot[VAE_PARTS][2];
-    int64_t chunks;            /* chunks done                                                                       */
+    int64_t chunks;            /* chunks done before this one                                                       */
     kg_tensor scale, shift;    /* f32 [VAE_LATENT]: latent = encoded * scale + shift, or encoded = latent * scale + shift */
 } vae_run;
 
@@ -67,8 +68,9 @@ typedef struct vae_run {
 kg_dtype vae_act(int precision);
 /* Keeps what the list needs for frames of type act, height x width at its input. */
 void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width);
-/* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done. */
-typedef void vae_done_fn(kg_exec *x, void *arg, kg_tensor out);
+/* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done: the decoder's frame by frame, `at` counts
+ * them; the encoder's at once. */
+typedef void vae_done_fn(kg_exec *x, void *arg, kg_tensor out, int64_t at);
 void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg);
 
 #endif

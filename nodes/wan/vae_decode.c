@@ -30,11 +30,10 @@ static kg_status infer(kg_infer *x)
 
 typedef struct output { kg_tensor bytes; int rounded; } output;        /* u8 [frames, H, W, 3] */
 
-static void to_pixels(kg_exec *x, void *arg, kg_tensor frames)
+static void to_pixels(kg_exec *x, void *arg, kg_tensor frame, int64_t at)
 {
     const output *o = arg;
-    for (int64_t i = 0; i < o->bytes.shape[0]; ++i)
-        kg_pixels(x, (kg_pixels_args){.f = kg_at(frames, i), .u = kg_at(o->bytes, i), .rounded = o->rounded});
+    kg_pixels(x, (kg_pixels_args){.f = kg_at(frame, 0), .u = kg_at(o->bytes, at), .rounded = o->rounded});
 }
 
 static void decode_frame(kg_exec *x, vae_run *r, kg_tensor latent, int64_t t, output *o)

@@ -59,10 +59,10 @@ static kg_status begin(kg_exec *x)
     return KG_OK;
 }
 
-static void to_latent(kg_exec *x, void *arg, kg_tensor encoded)
+static void to_latent(kg_exec *x, void *arg, kg_tensor encoded, int64_t at)
 {
     const vae_run *r = arg;
-    kg_latent_frames(x, (kg_latent_frames_args){.latent = kg_out(x, 0), .frames = encoded, .first = r->chunks - 1, .to_latent = 1,
+    kg_latent_frames(x, (kg_latent_frames_args){.latent = kg_out(x, 0), .frames = encoded, .first = r->chunks + at, .to_latent = 1,
         .scale = r->scale, .shift = r->shift});
 }
 

@@ -218,6 +218,20 @@ static kg_status check_scale(const build *b)
                    kg_checkpoint_path(b->file), (long long)side, (long long)rate, (long long)b->v->side, (long long)b->v->rate);
 }
 
+/* The level of the largest frames: behind the decoder's last part that enlarges, and up to the encoder's first that reduces. These
+ * belong to it too, unless they change the frame rate. */
+static void find_alone(vae *v)
+{
+    v->alone[VAE_DECODER] = 0;
+    v->alone[VAE_ENCODER] = 0;
+    for (int i = 0; i < v->count[VAE_DECODER]; ++i)
+        if (v->part[VAE_DECODER][i].kind == VAE_UP)
+            v->alone[VAE_DECODER] = v->part[VAE_DECODER][i].time ? i + 1 : i;
+    for (int i = v->count[VAE_ENCODER] - 1; i >= 0; --i)
+        if (v->part[VAE_ENCODER][i].kind == VAE_DOWN)
+            v->alone[VAE_ENCODER] = v->part[VAE_ENCODER][i].time ? 0 : i + 1;
+}
+
 kg_status vae_parts(const kg_checkpoint *file, kg_builder *to, vae *v)
 {
     build b = {.file = file, .to = to, .v = v};
@@ -226,5 +240,6 @@ kg_status vae_parts(const kg_checkpoint *file, kg_builder *to, vae *v)
         return kg_fail(KG_INPUT, "'%s' is the VAE of Wan2.2 TI2V-5B; this node takes that of Wan2.1", kg_checkpoint_path(file));
     kg_status s = add_decoder(&b);
     s = s == KG_OK ? add_encoder(&b) : s;
+    find_alone(v);
     return s == KG_OK ? check_scale(&b) : s;
 }

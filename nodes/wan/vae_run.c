@@ -1,4 +1,5 @@
-/* Runs a list of the VAE's parts on one chunk of frames.
+/* Runs a list of the VAE's parts on one chunk of frames: of the decoder's last parts and the encoder's first ones, where frames are
+ * largest and nothing changes their rate, one frame after the other (vae.alone), so that no more than a few of these stand at once.
  *
  * Parts that keep shape work in place; the others write a new tensor, and the rest of the list runs while the old one still stands
  * (temporaries are a stack), which costs little: the largest level holds most of the bytes. The stride of slots is the official
@@ -58,43 +59,80 @@ void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtyp
     }
 }
 
-/* The last frames of [slot, in] become the slot's. */
-static void remember(kg_exec *x, vae_slot *s, kg_tensor in)
+/* ---- looking back ----
+ * A convolution in time reads one run of frames: its input is made behind room for the slot's frames, which are copied there
+ * before it runs. On the first frames of a clip part of that room stays empty, for the device to put zeros in. */
+static void copy(kg_exec *x, kg_tensor out, kg_tensor in)
 {
-    int64_t room = s->frames.shape[0], t = in.shape[0], old = room - t;
-    if (old > 0 && s->n > old - 1)     /* old frames move to the front; room is 2 at most, so they do not overlap */
-        kg_unary(x, (kg_unary_args){.out = kg_slice(s->frames, 0, old), .in = kg_slice(s->frames, t, old), .op = KG_UNARY_COPY});
-    int64_t n = t < room ? t : room;
-    kg_unary(x, (kg_unary_args){.out = kg_slice(s->frames, room - n, n), .in = kg_slice(in, t - n, n), .op = KG_UNARY_COPY});
-    s->n = s->n + t < room ? s->n + t : room;
+    kg_unary(x, (kg_unary_args){.out = out, .in = in, .op = KG_UNARY_COPY});
 }
 
-/* A convolution over three frames, which looks back into its slot. */
-static void causal(kg_exec *x, vae_slot *s, kg_conv_args a)
+static int64_t past(const vae_slot *s) { return s->frames.shape[0]; }
+
+/* The newest t frames of all, and with them older ones, become the slot's. */
+static void remember(kg_exec *x, vae_slot *s, kg_tensor all, int64_t t)
 {
-    if (s->n)
-        a.history = kg_slice(s->frames, s->frames.shape[0] - s->n, s->n);
+    int64_t room = past(s), n = s->n + t < room ? s->n + t : room;
+    copy(x, kg_slice(s->frames, room - n, n), kg_slice(all, all.shape[0] - n, n));
+    s->n = n;
+}
+
+/* all [past + T, H, W, C]: the last T frames are the input. a says the rest. */
+static void causal(kg_exec *x, vae_slot *s, kg_tensor all, kg_conv_args a)
+{
+    int64_t room = past(s), t = all.shape[0] - room, n = s->n;
+    a.in = kg_slice(all, room, t);
+    if (n) {
+        a.history = kg_slice(all, room - n, n);
+        copy(x, a.history, kg_slice(s->frames, room - n, n));
+    }
     a.kt = 3;
+    a.joined = 1;
     kg_conv(x, a);
-    remember(x, s, a.in);
+    remember(x, s, all, t);
 }
 
+/* Room for the slot's frames and t of h x w x c behind it. */
+static kg_tensor with_past(kg_exec *x, const vae_slot *s, int64_t t, int64_t h, int64_t w, int64_t c)
+{
+    return frames_of(x, s->frames, past(s) + t, h, w, c);
+}
+
+/* Such room with in behind it, where in is another part's output. */
+static kg_tensor after_past(kg_exec *x, const vae_slot *s, kg_tensor in)
+{
+    kg_tensor all = with_past(x, s, in.shape[0], in.shape[1], in.shape[2], in.shape[3]);
+    copy(x, kg_slice(all, past(s), in.shape[0]), in);
+    return all;
+}
+
+/* ---- parts ---- */
 static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor gamma, int silu)
 {
     kg_channel_norm(x, (kg_channel_norm_args){.out = out, .in = in, .gamma = gamma, .silu = silu});
 }
 
-/* out = conv(silu(norm(conv(silu(norm(in)))))) + (shortcut of) in; out is in when the width stays. */
+/* out = conv(silu(norm(conv(silu(norm(in)))))) + (shortcut of) in; out is in when the width stays. Then a's last frames, which are
+ * in its slot by then, give way to b's past: two frames less at the peak of the largest level. */
 static void residual(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out, int shortcut)
 {
-    const int64_t *n = in.shape;
-    kg_tensor a = frames_of(x, in, n[0], n[1], n[2], n[3]), b = frames_of(x, in, n[0], n[1], n[2], out.shape[3]);
-    norm(x, a, in, w[0], 1);
-    causal(x, &s[0], (kg_conv_args){.out = b, .in = a, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
-    norm(x, b, b, w[3], 1);
+    const int64_t *n = in.shape, t = n[0], before = past(&s[0]);
+    kg_tensor a, b;
+    if (shortcut) {
+        a = with_past(x, &s[0], t, n[1], n[2], n[3]);
+        b = with_past(x, &s[1], t, n[1], n[2], out.shape[3]);
+    } else {
+        kg_tensor both = with_past(x, &s[0], 2 * t, n[1], n[2], n[3]);
+        a = kg_slice(both, 0, before + t);
+        b = kg_slice(both, t, before + t);
+    }
+    kg_tensor middle = kg_slice(b, before, t);
+    norm(x, kg_slice(a, before, t), in, w[0], 1);
+    causal(x, &s[0], a, (kg_conv_args){.out = middle, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
+    norm(x, middle, middle, w[3], 1);
     if (shortcut)
         kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[6], .bias = w[7], .kt = 1, .kh = 1, .kw = 1});
-    causal(x, &s[1], (kg_conv_args){.out = out, .in = b, .weight = w[4], .bias = w[5], .add = out, .kh = 3, .kw = 3});
+    causal(x, &s[1], b, (kg_conv_args){.out = out, .weight = w[4], .bias = w[5], .add = out, .kh = 3, .kw = 3});
 }
 
 /* In place: each frame attends to itself, one head as wide as the channels. */
@@ -119,7 +157,7 @@ static void upsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor 
     if (time && r->chunks) {
         const int64_t *n = in.shape;
         kg_tensor doubled = frames_of(x, in, 2 * n[0], n[1], n[2], n[3]);
-        causal(x, s, (kg_conv_args){.out = doubled, .in = in, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
+        causal(x, s, after_past(x, s, in), (kg_conv_args){.out = doubled, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
         in = doubled;
     }
     kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .upsample = 1});
@@ -129,27 +167,33 @@ static void upsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor 
 static void downsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor *w, int time, kg_tensor in, kg_tensor out)
 {
     int halve = time && r->chunks;
-    kg_tensor half = halve ? frames_of(x, in, in.shape[0], out.shape[1], out.shape[2], out.shape[3]) : out;
+    kg_tensor half = out, all = out;
+    if (halve) {
+        all = with_past(x, s, in.shape[0], out.shape[1], out.shape[2], out.shape[3]);
+        half = kg_slice(all, past(s), in.shape[0]);
+    }
     kg_conv(x, (kg_conv_args){.out = half, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .stride_hw = 2});
     if (halve)
-        causal(x, s, (kg_conv_args){.out = out, .in = half, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
+        causal(x, s, all, (kg_conv_args){.out = out, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
     else if (time)
-        remember(x, s, half);
+        remember(x, s, half, half.shape[0]);
 }
 
 static void convolution(kg_exec *x, vae_slot *s, const vae_part *p, const kg_tensor *w, kg_tensor in, kg_tensor out)
 {
     kg_conv_args a = {.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = p->kernel, .kw = p->kernel};
     if (p->kernel == 3)
-        causal(x, s, a);
+        causal(x, s, after_past(x, s, in), a);
     else
         kg_conv(x, a);
 }
 
 static void head(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out)
 {
-    norm(x, in, in, w[0], 1);
-    causal(x, s, (kg_conv_args){.out = out, .in = in, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
+    const int64_t *n = in.shape;
+    kg_tensor all = with_past(x, s, n[0], n[1], n[2], n[3]);
+    norm(x, kg_slice(all, past(s), n[0]), in, w[0], 1);
+    causal(x, s, all, (kg_conv_args){.out = out, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
 }
 
 static int in_place(const vae_part *p) { return p->kind == VAE_ATTENTION || (p->kind == VAE_RES && p->in == p->out); }
@@ -182,17 +226,54 @@ static void run_part(kg_exec *x, vae_run *r, int i, kg_tensor in, kg_tensor out)
     }
 }
 
-void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg)
+/* Parts first .. end - 1 on `in`; into `last` when that has a rank. Gives what the last one gave. */
+static kg_tensor run_parts(kg_exec *x, vae_run *r, int first, int end, kg_tensor in, kg_tensor last)
 {
-    for (int i = 0; i < r->v->count[r->list]; ++i) {
-        kg_tensor out = output(x, r, &r->v->part[r->list][i], in);
+    for (int i = first; i < end; ++i) {
+        const vae_part *p = &r->v->part[r->list][i];
+        kg_tensor out = last.rank && i + 1 == end ? last : output(x, r, p, in);
         if (kg_enter(x, "part", i, 0))
-            return;
+            return out;
         run_part(x, r, i, in, out);
         if (kg_leave(x))
-            return;
+            return out;
         in = out;
     }
+    return in;
+}
+
+/* The encoder's first parts, of which the last halves the sides, a frame at a time. */
+static kg_tensor gather(kg_exec *x, vae_run *r, int end, kg_tensor in)
+{
+    if (!end)
+        return in;
+    const vae_part *p = &r->v->part[r->list][end - 1];
+    kg_tensor all = frames_of(x, in, in.shape[0], in.shape[1] / 2, in.shape[2] / 2, p->out);
+    for (int64_t t = 0; t < in.shape[0]; ++t) {
+        if (kg_enter(x, "alone", t, 0))
+            return all;
+        run_parts(x, r, 0, end, kg_slice(in, t, 1), kg_slice(all, t, 1));
+        if (kg_leave(x))
+            return all;
+    }
+    return all;
+}
+
+void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg)
+{
+    int count = r->v->count[r->list], alone = r->v->alone[r->list];
+    kg_tensor none = {0};
+    if (r->list == VAE_ENCODER) {
+        done(x, arg, run_parts(x, r, alone, count, gather(x, r, alone, in), none), 0);
+    } else {
+        in = run_parts(x, r, 0, alone, in, none);
+        for (int64_t t = 0; t < in.shape[0]; ++t) {
+            if (kg_enter(x, "alone", t, 0))
+                return;
+            done(x, arg, run_parts(x, r, alone, count, kg_slice(in, t, 1), none), t);
+            if (kg_leave(x))
+                return;
+        }
+    }
     ++r->chunks;
-    done(x, arg, in);
 }

@@ -56,9 +56,9 @@ static kg_status like_frames(kg_infer *x)
     return KG_OK;
 }
 
-static void take(kg_exec *x, void *arg, kg_tensor out)
+static void take(kg_exec *x, void *arg, kg_tensor out, int64_t at)
 {
-    kg_unary(x, (kg_unary_args){.out = *(kg_tensor *)arg, .in = out, .op = KG_UNARY_COPY});
+    kg_unary(x, (kg_unary_args){.out = kg_at(*(kg_tensor *)arg, at), .in = out, .op = KG_UNARY_COPY});
 }
 
 /* A clip begins: no frames before it. */
