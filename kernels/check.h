@@ -4,8 +4,12 @@
 
 #include "kernels/kernel.h"
 
-static inline int kg_is_act(const kg_tensor *t) { return t->rank > 0 && (t->dtype == KG_F32 || t->dtype == KG_BF16); }
-static inline int kg_is_float(const kg_tensor *t) { return kg_is_act(t) || (t->rank > 0 && t->dtype == KG_F16); }
+static inline int kg_is_float(const kg_tensor *t)
+{
+    return t->rank > 0 && (t->dtype == KG_F32 || t->dtype == KG_BF16 || t->dtype == KG_F16);
+}
+/* What activations may be: the same types, f16 slowly on the CPU. */
+static inline int kg_is_act(const kg_tensor *t) { return kg_is_float(t); }
 /* A vector of n floats, or none at all. */
 static inline int kg_is_vector(const kg_tensor *t, int64_t n) { return kg_is_float(t) && kg_rows(t) == 1 && kg_cols(t) == n; }
 static inline int kg_is_no_or_vector(const kg_tensor *t, int64_t n) { return !t->rank || kg_is_vector(t, n); }

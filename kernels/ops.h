@@ -1,5 +1,5 @@
 /* The ops: what model code calls. Shapes in brackets, outermost first; "rows" means all dimensions but the last, flattened.
- * dtype rules: "act" is f32 or bf16 (f16 on cards); weights are f32, f16 or bf16 as stored. Sums are f32 at least. */
+ * dtype rules: "act" is f32, bf16 or f16 (f16 is slow on the CPU); weights are f32, f16 or bf16 as stored. Sums are f32 at least. */
 #ifndef KG_KERNELS_OPS_H
 #define KG_KERNELS_OPS_H
 
@@ -15,7 +15,7 @@ typedef struct kg_linear_args {
     int activation;    /* applied to in * weight^T + bias                                                   */
     kg_tensor scratch; /* the front's own: leave it empty                                                   */
 } kg_linear_args;
-/* in bf16: bf16 x bf16 products (other weights are rounded to bf16), f32 sums. in f32: f32 products whatever the weight. */
+/* in of 16 bits: products of that type (other weights are rounded to it), f32 sums. in f32: f32 products whatever the weight. */
 void kg_linear(kg_exec *x, kg_linear_args a);
 
 /* Softmax(scale * q k^T + bias) v, heads side by side in the last dimension. */

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+__extension__ typedef _Float16 half;
+
 /* cos and sin of position * theta^(-2 j / size) for each pair of an axis of `size` channels, angles in f64. */
 static void axis(float *out, int64_t position, int64_t size, double theta)
 {
@@ -42,6 +44,8 @@ static float get(const kg_tensor *t, int64_t i)
 {
     if (t->dtype == KG_F32)
         return ((const float *)t->at)[i];
+    if (t->dtype == KG_F16)
+        return (float)((const half *)t->at)[i];
     uint32_t u = (uint32_t)((const uint16_t *)t->at)[i] << 16;
     float f;
     memcpy(&f, &u, sizeof f);
@@ -53,6 +57,10 @@ static void put(const kg_tensor *t, int64_t i, float f)
 {
     if (t->dtype == KG_F32) {
         ((float *)t->at)[i] = f;
+        return;
+    }
+    if (t->dtype == KG_F16) {
+        ((half *)t->at)[i] = (half)f;
         return;
     }
     uint32_t u;

@@ -3,8 +3,8 @@
  * A prepared product is a primitive for one shape and layout. Making one compiles code (some 0.3 ms), so they are kept for the
  * life of the process in a list that only grows; a model uses a few dozen. Scratch is the caller's.
  *
- * Where oneDNN has no bf16 product (processors without AVX-512), both factors are widened into scratch, a stretch of k at a time,
- * and multiplied in f32. */
+ * Where oneDNN has no bf16 product (processors without AVX-512), and for f16 everywhere, both factors are widened into scratch, a
+ * stretch of k at a time, and multiplied in f32: f16 is the card's type, and its reference here. */
 #include "kernels/cpu/matmul.h"
 
 #include <pthread.h>
@@ -118,8 +118,8 @@ const kg_matmul *kg_matmul_get(kg_matmul_shape shape)
         p = p->next;
     if (!p && (p = calloc(1, sizeof *p)) != NULL) {
         p->shape = shape;
-        dnnl_status_t e = prepare(p);
-        if (e == dnnl_unimplemented && shape.type == KG_BF16)
+        dnnl_status_t e = shape.type == KG_F16 ? open_engine() : prepare(p);
+        if (shape.type == KG_F16 || (e == dnnl_unimplemented && shape.type == KG_BF16))
             p->widened = stretch(&shape);
         if (e == dnnl_success || p->widened) {
             p->next = all.first;
@@ -136,12 +136,27 @@ const kg_matmul *kg_matmul_get(kg_matmul_shape shape)
     return p;
 }
 
-static void widen(float *out, const uint16_t *in, int64_t rows, int64_t cols, int64_t row)
+static float from_bits(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+/* The exponent moves from bias 15 to 127 by a product with 2^112, exact for subnormals too; infinities and NaN keep the largest. */
+static float from_half(uint16_t h)
+{
+    float f = from_bits((uint32_t)(h & 0x7fff) << 13) * 0x1p112f;
+    f = f >= 65536.0f ? from_bits((uint32_t)(h & 0x7fff) << 13 | 0x7f800000) : f;
+    return h & 0x8000 ? -f : f;
+}
+
+static void widen(kg_dtype type, float *out, const uint16_t *in, int64_t rows, int64_t cols, int64_t row)
 {
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < cols; ++c) {
-            uint32_t u = (uint32_t)in[r * row + c] << 16;
-            memcpy(&out[r * cols + c], &u, sizeof u);
+            uint16_t h = in[r * row + c];
+            out[r * cols + c] = type == KG_BF16 ? from_bits((uint32_t)h << 16) : from_half(h);
         }
 }
 
@@ -152,11 +167,11 @@ static int run_widened(const kg_matmul *p, const uint16_t *a, const uint16_t *b,
     int failed = 0;
     for (int64_t k0 = 0; k0 < s->k; k0 += p->widened) {
         int64_t k = s->k - k0 < p->widened ? s->k - k0 : p->widened;
-        widen(scratch, a + k0, s->m, k, s->lda);
+        widen(s->type, scratch, a + k0, s->m, k, s->lda);
         if (s->transposed)
-            widen(wide_b, b + k0, s->n, k, s->ldb);
+            widen(s->type, wide_b, b + k0, s->n, k, s->ldb);
         else
-            widen(wide_b, b + k0 * s->ldb, k, s->n, s->ldb);
+            widen(s->type, wide_b, b + k0 * s->ldb, k, s->n, s->ldb);
         failed |= dnnl_sgemm('N', s->transposed ? 'T' : 'N', s->m, s->n, k, 1.0f, scratch, k, wide_b, s->transposed ? k : s->n,
                              k0 ? 1.0f : 0.0f, c, s->n) != dnnl_success;
     }

@@ -5,7 +5,7 @@
 #include "kernels/cpu/cpu.h"
 
 typedef struct kg_matmul_shape {
-    kg_dtype type;             /* of a and b: KG_F32 or KG_BF16; c and the sums are f32 */
+    kg_dtype type;             /* of a and b: f32, bf16, f16; c and the sums are f32     */
     int64_t m, n, k;           /* a [m, k], b [k, n], c [m, n], c dense                 */
     int64_t lda, ldb;          /* elements from row to row                              */
     int transposed;            /* b is stored [n, k], as weights are                    */

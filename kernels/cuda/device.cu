@@ -192,8 +192,10 @@ static void destroy(kg_device *d)
     kg_cuda_unmap(c);
     kg_pool_free(c->readers);
     kg_ring_free(&c->ring);
-    if (c->dnn)
+    if (c->dnn) {
+        kg_cuda_attention_forget(c->dnn);
         kg_lib.cudnnDestroy(c->dnn);
+    }
     if (c->lt)
         kg_lib.cublasLtDestroy(c->lt);
     for (int i = 0; i < KG_LANES; ++i) {

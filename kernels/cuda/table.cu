@@ -2,20 +2,7 @@
 #include "kernels/cuda/cuda.h"
 
 /* Until every op has landed. */
-#pragma weak kg_cuda_linear_scratch
-#pragma weak kg_cuda_attention_scratch
 #pragma weak kg_cuda_conv_scratch
-#pragma weak kg_cuda_linear
-#pragma weak kg_cuda_attention
-#pragma weak kg_cuda_residual_norm
-#pragma weak kg_cuda_rms_norm
-#pragma weak kg_cuda_rope_table
-#pragma weak kg_cuda_unary
-#pragma weak kg_cuda_gated_gelu
-#pragma weak kg_cuda_combine
-#pragma weak kg_cuda_patchify
-#pragma weak kg_cuda_unpatchify
-#pragma weak kg_cuda_noise
 #pragma weak kg_cuda_conv
 #pragma weak kg_cuda_conv_pack
 #pragma weak kg_cuda_channel_norm

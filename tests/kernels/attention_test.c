@@ -1,8 +1,11 @@
 /* Attention against f64: head sizes from 8 to 384, odd counts, several tiles of keys, slices of fused products, relative bias, great
  * scores; out over q; one and two threads. */
+#ifdef KG_CUDA
+#include "kernels/cuda/attention.h"
+#endif
 #include "tests/kernels/ops_test.h"
 
-typedef struct attention_case { int64_t nq, nk, d; int heads; kg_dtype type, out; int fused, bias, over; double scale; } attention_case;
+typedef struct attention_case { int64_t nq, nk, d; int heads; kg_dtype type, out; int fused, bias, over, aligned; double scale; } attention_case;
 
 static void expect(const kg_attention_args *a, double *want)
 {
@@ -41,10 +44,10 @@ static uint64_t run(const attention_case *c, int threads, int check)
         a.q = kg_slice_cols(qkv, 0, cols), a.k = kg_slice_cols(qkv, cols, cols), a.v = kg_slice_cols(qkv, 2 * cols, cols);
     } else {
         a.q = ops_rows(m.x, c->type, c->nq, cols, 0, &seed);
-        a.k = ops_rows(m.x, c->type, c->nk, cols, 3, &seed);
-        a.v = ops_rows(m.x, c->type, c->nk, cols, 5, &seed);
+        a.k = ops_rows(m.x, c->type, c->nk, cols, c->aligned ? 8 : 3, &seed);
+        a.v = ops_rows(m.x, c->type, c->nk, cols, c->aligned ? 16 : 5, &seed);
     }
-    a.out = c->over ? a.q : ops_out(m.x, c->out, c->nq, cols, 1);
+    a.out = c->over ? a.q : ops_out(m.x, c->out, c->nq, cols, c->aligned ? 8 : 1);
     if (c->bias)
         a.bias = ops_rows(m.x, KG_F32, c->heads, 2 * span - 1, 0, &seed);
     double *want = malloc((size_t)(c->nq * cols) * sizeof *want);
@@ -53,7 +56,7 @@ static uint64_t run(const attention_case *c, int threads, int check)
     OPS_RUN(kg_attention(m.x, a));
     CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
     if (check) {
-        double error = ops_error(&a.out, want), bound = c->type == KG_BF16 ? 6e-3 : ops_bound(a.out.dtype, 3e-6);
+        double error = ops_error(&a.out, want), bound = c->type == KG_BF16 ? 6e-3 : ops_bound(c->type == KG_F16 && a.out.dtype == KG_F32 ? KG_F16 : a.out.dtype, 3e-6);
         CHECK(error <= bound, "nq %d nk %d d %d heads %d %s: error %g", (int)c->nq, (int)c->nk, (int)c->d, c->heads,
               kg_dtype_name(c->type), error);
     }
@@ -62,6 +65,24 @@ static uint64_t run(const attention_case *c, int threads, int check)
     uint64_t h = ops_hash(&a.out);
     ops_close(&m);
     return h;
+}
+
+/* A card has three ways; where one cannot take a case, another does, and is checked again. */
+static void every_way(const attention_case *c)
+{
+#ifdef KG_CUDA
+    for (int way = KG_ATTENTION_LIBRARY; ops_on_card() && way <= KG_ATTENTION_PRODUCTS; ++way) {
+        kg_cuda_attention_force(way);
+        uint64_t one = run(c, 1, 1);
+        int taken = kg_cuda_attention_force(way);
+        CHECK(run(c, 1, 0) == one, "way %d: the same call gives other bits", way);
+        CHECK(way != KG_ATTENTION_PRODUCTS || taken == way);
+        CHECK(way != KG_ATTENTION_FLASH || taken == way || c->type == KG_F32 || (c->d != 64 && c->d != 128) || !c->aligned);
+        kg_cuda_attention_force(KG_ATTENTION_AUTO);
+    }
+#else
+    (void)c;
+#endif
 }
 
 static void refusals(void)
@@ -86,15 +107,23 @@ int main(void)
         {.nq = 140, .nk = 140, .d = 384, .heads = 1, .over = 1, .scale = 0.05},
         {.nq = 520, .nk = 520, .d = 64, .heads = 2, .bias = 1, .scale = 1},
         {.nq = 20, .nk = 600, .d = 16, .heads = 2, .scale = 60},
-        {.nq = 257, .nk = 515, .d = 128, .heads = 1, .out = KG_BF16, .scale = 0.088}};
+        {.nq = 257, .nk = 515, .d = 128, .heads = 1, .out = KG_BF16, .scale = 0.088},
+        {.nq = 300, .nk = 300, .d = 128, .heads = 3, .out = KG_BF16, .fused = 1, .over = 1, .aligned = 1, .scale = 0.088},
+        {.nq = 130, .nk = 512, .d = 128, .heads = 2, .out = KG_BF16, .aligned = 1, .scale = 0.088},
+        {.nq = 77, .nk = 77, .d = 64, .heads = 3, .out = KG_BF16, .bias = 1, .aligned = 1, .scale = 1},
+        {.nq = 200, .nk = 65, .d = 64, .heads = 2, .aligned = 1, .scale = 0.125},
+        {.nq = 136, .nk = 248, .d = 384, .heads = 1, .out = KG_BF16, .aligned = 1, .scale = 0.051}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        for (int t = 0; t < 2; ++t) {
+        for (int t = 0; t < 3; ++t) {
+            static const kg_dtype types[] = {KG_F32, KG_BF16, KG_F16};
             attention_case c = cases[i];
             if (t && c.scale > 1)
                 continue;                      /* great scores amplify the rounding of bf16 probabilities' arguments */
-            c.type = t ? KG_BF16 : KG_F32;
+            c.type = types[t];
+            c.out = c.out == KG_BF16 ? types[t ? t : 1] : c.out;
             uint64_t one = run(&c, 1, 1);
             CHECK(run(&c, 2, 0) == one, "two threads give other bits");
+            every_way(&c);
             for (int isa = KG_ISA_PORTABLE; isa < ops_lesser_isas(); ++isa) {
                 kg_cpu_isa_limit((kg_isa)isa);
                 run(&c, 2, 1);

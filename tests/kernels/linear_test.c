@@ -20,7 +20,7 @@ static void expect(const kg_linear_args *a, double *want)
             double sum = a->bias.rank ? ops_get(&a->bias, 0, i) : 0;
             for (int64_t j = 0; j < k; ++j) {
                 double w = ops_get(&a->weight, i, j);
-                sum += ops_get(&a->in, r, j) * (a->in.dtype == KG_BF16 ? ops_round((float)w, KG_BF16) : w);
+                sum += ops_get(&a->in, r, j) * ops_round((float)w, a->in.dtype);
             }
             want[r * n + i] = activate(a->activation, sum);
         }
@@ -69,13 +69,13 @@ int main(void)
     static const kg_dtype types[] = {KG_F32, KG_F16, KG_BF16};
     static const int64_t shapes[][4] = {            /* rows, n, k, gap */
         {1, 5, 7, 0}, {3, 1, 1, 2}, {17, 130, 33, 3}, {449, 129, 70, 1}, {64, 257, 2049, 0}, {2, 300, 4100, 5}, {1, 256, 256, 0},
-        {5, 96, 100, 0}};
+        {5, 96, 100, 0}, {33, 136, 192, 8}, {300, 264, 72, 0}, {7, 512, 40, 16}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; ++s)
-        for (int i = 0; i < 12; ++i) {
+        for (int i = 0; i < 18; ++i) {
             linear_case c = {.rows = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2], .gap = shapes[s][3]};
-            c.in = i % 2 ? KG_BF16 : KG_F32;
-            c.out = i / 2 % 2 ? KG_BF16 : KG_F32;
-            c.weight = types[i / 4];
+            c.in = i < 12 ? i % 2 ? KG_BF16 : KG_F32 : KG_F16;
+            c.out = i < 12 ? i / 2 % 2 ? KG_BF16 : KG_F32 : i % 2 ? KG_F16 : KG_F32;
+            c.weight = types[i < 12 ? i / 4 : i / 2 % 3];
             c.bias = (int)(s + (size_t)i) % 4 - 1;
             c.bias = c.bias < 0 ? -1 : (int)types[c.bias];
             c.activation = (int)(s + (size_t)i) % 3;

@@ -10,10 +10,6 @@
 #include "kernels/cpu/cpu.h"
 #include "tests/test.h"
 
-#ifdef KG_CUDA
-#pragma weak kg_cuda_new           /* until the device has landed */
-#endif
-
 typedef struct ops_machine { kg_device *device; kg_exec *x; } ops_machine;
 
 /* The machine that is open: the ends of its arena (temporaries grow down from there) and of the mirror. */

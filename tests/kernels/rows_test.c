@@ -5,6 +5,10 @@
 static const kg_dtype types[] = {KG_F32, KG_BF16, KG_F16};
 static double want[400 * 2100], sum[400 * 2100];
 
+/* Rows of models lie side by side, and a card has forms of its own for them. */
+static int aligned;
+static int64_t gap(int64_t g) { return aligned ? 0 : g; }
+
 static double gelu(double v) { return 0.5 * v * (1 + tanh(sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))); }
 static double at_or(const kg_tensor *t, int64_t i, double none) { return t->rank ? ops_get(t, 0, i) : none; }
 
@@ -12,17 +16,17 @@ static uint64_t residual_norm(int threads, int64_t rows, int64_t dim, int form, 
 {
     ops_machine m = ops_open(threads, (size_t)32 << 20);
     uint64_t seed = (uint64_t)form;
-    kg_residual_norm_args a = {.x = ops_rows(m.x, KG_F32, rows, dim, form % 3, &seed), .eps = 1e-6, .plus_one = form & 1};
+    kg_residual_norm_args a = {.x = ops_rows(m.x, KG_F32, rows, dim, gap(form % 3), &seed), .eps = 1e-6, .plus_one = form & 1};
     for (int64_t i = 0; i < rows * a.x.row; ++i)
         OPS_F32(a.x)[i] += (float)offset;
     if (form & 2)
-        a.y = ops_rows(m.x, types[form / 4 % 2], rows, dim, form % 5, &seed);
+        a.y = ops_rows(m.x, types[form / 4 % 3], rows, dim, gap(form % 5), &seed);
     if (form & 4)
         a.gate = ops_vector(m.x, types[form % 3], dim, &seed);
     if (form & 8)
         a.scale = ops_vector(m.x, types[(form + 1) % 3], dim, &seed), a.shift = ops_vector(m.x, types[(form + 2) % 3], dim, &seed);
     if (!(form & 2) || form & 16)
-        a.out = ops_out(m.x, types[form / 2 % 2], rows, dim, 2);
+        a.out = ops_out(m.x, types[form / 2 % 3], rows, dim, gap(2));
     for (int64_t r = 0; r < rows; ++r) {
         double mean = 0, var = 0;
         for (int64_t i = 0; i < dim; ++i) {
@@ -54,11 +58,11 @@ static uint64_t rms_norm(int threads, int64_t rows, int heads, int64_t pairs, in
     ops_machine m = ops_open(threads, (size_t)32 << 20);
     uint64_t seed = (uint64_t)form;
     int64_t dim = heads * pairs * 2;
-    kg_rms_norm_args a = {.in = ops_rows(m.x, types[form % 2], rows, dim, 3, &seed), .eps = 1e-6};
-    a.weight = ops_vector(m.x, types[form % 3], dim, &seed);
+    kg_rms_norm_args a = {.in = ops_rows(m.x, types[form % 3], rows, dim, aligned ? 8 : 3, &seed), .eps = 1e-6};
+    a.weight = ops_vector(m.x, types[form / 3 % 3], dim, &seed);
     if (form & 2)
         a.rope = kg_view(ops_rows(m.x, KG_F32, rows, pairs * 2, 0, &seed), KG_SHAPE(rows, pairs, 2));
-    a.out = form & 4 ? a.in : ops_out(m.x, types[form / 2 % 2], rows, dim, 1);
+    a.out = form & 4 ? a.in : ops_out(m.x, aligned ? a.in.dtype : types[form / 2 % 3], rows, dim, gap(1));
     for (int64_t r = 0; r < rows; ++r) {
         double square = 0;
         for (int64_t i = 0; i < dim; ++i)
@@ -82,12 +86,45 @@ static uint64_t rms_norm(int threads, int64_t rows, int heads, int64_t pairs, in
     return h;
 }
 
+/* residual_norm with types chosen one by one: y and gate or none, out of y's type, of f32, or none. */
+static void block_norms(int64_t dim, int type, int form)
+{
+    ops_machine m = ops_open(1, (size_t)8 << 20);
+    uint64_t seed = 9;
+    kg_residual_norm_args a = {.x = ops_rows(m.x, KG_F32, 7, dim, 0, &seed), .plus_one = 1, .eps = 1e-6};
+    dim = dim == 6144 ? 5120 : dim;
+    a.x = kg_slice_cols(a.x, 0, dim);
+    a.scale = ops_vector(m.x, KG_F32, dim, &seed), a.shift = ops_vector(m.x, types[type], dim, &seed);
+    a.y = ops_rows(m.x, types[type], 7, dim, 8, &seed);
+    a.gate = ops_vector(m.x, KG_F32, dim, &seed);
+    if (form < 3)
+        a.out = ops_out(m.x, form == 1 ? KG_F32 : types[type], 7, dim, 8);
+    for (int64_t r = 0; r < 7; ++r) {
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < dim; ++i) {
+            sum[r * dim + i] = (float)(ops_get(&a.x, r, i) + ops_get(&a.y, r, i) * ops_get(&a.gate, 0, i));
+            mean += sum[r * dim + i] / (double)dim;
+        }
+        for (int64_t i = 0; i < dim; ++i)
+            var += (sum[r * dim + i] - mean) * (sum[r * dim + i] - mean) / (double)dim;
+        for (int64_t i = 0; i < dim; ++i)
+            want[r * dim + i] = (sum[r * dim + i] - mean) / sqrt(var + a.eps) * (ops_get(&a.scale, 0, i) + 1) + ops_get(&a.shift, 0, i);
+    }
+    OPS_RUN(kg_residual_norm(m.x, a));
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    CHECK(ops_error(&a.x, sum) < 1e-6, "residual of %d: %g", (int)dim, ops_error(&a.x, sum));
+    if (a.out.rank)
+        CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6) && ops_gaps_kept(&a.out), "norm of %d: %g", (int)dim,
+              ops_error(&a.out, want));
+    ops_close(&m);
+}
+
 static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
 {
     ops_machine m = ops_open(threads, (size_t)64 << 20);
     uint64_t seed = (uint64_t)form;
-    kg_tensor in = ops_rows(m.x, types[form % 3], rows, cols, form % 2 * 3, &seed);
-    kg_tensor out = ops_out(m.x, types[form / 3 % 3], rows, cols, form % 2);
+    kg_tensor in = ops_rows(m.x, types[form % 3], rows, cols, gap(form % 2 * 3), &seed);
+    kg_tensor out = ops_out(m.x, types[form / 3 % 3], rows, cols, gap(form % 2));
     int op = form % 7 % 3;
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < cols; ++i) {
@@ -99,9 +136,9 @@ static uint64_t elementwise(int threads, int64_t rows, int64_t cols, int form)
     OPS_RUN(kg_unary(m.x, (kg_unary_args){.out = out, .in = in, .op = op}));
     CHECK(ops_error(&out, want) < ops_bound(out.dtype, 3e-7), "unary form %d: %g", form, ops_error(&out, want));
     uint64_t h = ops_hash(&out);
-    kg_tensor gate = ops_rows(m.x, types[form % 2], rows, cols, 1, &seed);
-    kg_tensor up = ops_rows(m.x, types[form / 2 % 2], rows, cols, 2, &seed);
-    kg_tensor gated = ops_out(m.x, types[form / 4 % 2], rows, cols, 3);
+    kg_tensor gate = ops_rows(m.x, types[form % 3], rows, cols, gap(1), &seed);
+    kg_tensor up = ops_rows(m.x, types[aligned ? form % 3 : form / 2 % 3], rows, cols, gap(2), &seed);
+    kg_tensor gated = ops_out(m.x, types[aligned ? form % 3 : form / 4 % 3], rows, cols, gap(3));
     OPS_RUN(kg_gated_gelu(m.x, (kg_gated_gelu_args){.out = gated, .gate = gate, .up = up}));
     for (int64_t i = 0; i < rows * cols; ++i)
         want[i] = gelu(ops_get(&gate, i / cols, i % cols)) * ops_get(&up, i / cols, i % cols);
@@ -222,6 +259,19 @@ static void all_forms(void)
     residual_norm(2, 5, 1536, 24, 1000);       /* a mean far above the deviation */
     residual_norm(1, 3, 1, 0, 0);
     rms_norm(2, 300, 12, 64, 3);
+    aligned = 1;
+    for (int form = 0; form < 32; ++form) {
+        static const int64_t widths[] = {1536, 3072, 4096, 5120};
+        int64_t width = widths[form % 4];
+        CHECK(residual_norm(1, 5, width, form, 0) == residual_norm(2, 5, width, form, 0), "bits");
+        CHECK(rms_norm(1, 5, (int)(width / 128), 64, form) == rms_norm(2, 5, (int)(width / 128), 64, form), "bits");
+        CHECK(elementwise(1, 11, 96 + form * 8, form) == elementwise(2, 11, 96 + form * 8, form), "bits");
+    }
+    for (int type = 0; type < 3; ++type)       /* what models do: a residual, then a norm of the same type, of f32, or neither */
+        for (int form = 0; form < 4; ++form)
+            block_norms(1536 + 1536 * form, type, form);
+    residual_norm(1, 5, 1536, 24, 1000);
+    aligned = 0;
     casts(KG_BF16);
     casts(KG_F16);
 }
@@ -262,6 +312,7 @@ int main(void)
     CHECK(tables(1) == tables(2), "threads");
     CHECK(patches(1, KG_F32) == patches(2, KG_F32), "threads");
     CHECK(patches(1, KG_BF16) == patches(2, KG_BF16), "threads");
+    CHECK(patches(1, KG_F16) == patches(2, KG_F16), "threads");
     refusals();
     return TEST_END();
 }

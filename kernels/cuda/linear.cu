@@ -1,0 +1,481 @@
+/* out = activation(in * weight^T + bias) through cuBLASLt.
+ *
+ * Three ways, by shapes, types and alignment alone. One row of f32 (a time embedding) is a matrix-vector product of our own that reads
+ * weights as they are stored. What is not aligned to 16 bytes is a plain tiled product of our own. All else is cuBLASLt's: weights of
+ * another type are converted into scratch first, a slab of rows at a time; bias and GELU are its epilogues, or a pass of ours where
+ * it has none. f32 is computed in f32, never in TF32.
+ *
+ * An algorithm is chosen by (n, k, types, epilogue, compute capability): from the table, else the first heuristic for a fixed number
+ * of rows, without split-K and without a workspace. So neither the rows of a call nor free memory nor a timing changes a bit.
+ * Prepared products are kept for the life of the process in a list that only grows; a model uses a few dozen. */
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/vec.cuh"
+
+#include <mutex>
+#include <new>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cuda/linear_table.h"
+
+enum { USUAL_ROWS = 8192, CANDIDATES = 32, ROW_WARPS = 8, TILE = 64, DEPTH = 16 };
+enum : size_t { SLAB = (size_t)32 << 20 };
+
+/* ---- a prepared product ---- */
+struct key { int64_t n, k, m, weight_row, in_row, out_row; int in, out, bias, gelu, cc, forced; };
+struct product {
+    key is;
+    cublasLtMatmulDesc_t op;
+    cublasLtMatrixLayout_t weight, in, out;
+    cublasLtMatmulAlgo_t algo;
+    int adds_bias, adds_gelu;      /* in the epilogue */
+    int found;                     /* 0: cuBLASLt has none */
+    product *next;
+};
+
+static struct { std::mutex lock; product *first; int forced; kg_lt_config force; } products;
+
+static cudaDataType_t type_of(int t) { return t == KG_F32 ? CUDA_R_32F : t == KG_BF16 ? CUDA_R_16BF : CUDA_R_16F; }
+
+static void release(product *p)
+{
+    if (p->op)
+        kg_lib.cublasLtMatmulDescDestroy(p->op);
+    cublasLtMatrixLayout_t layouts[] = {p->weight, p->in, p->out};
+    for (cublasLtMatrixLayout_t l : layouts)
+        if (l)
+            kg_lib.cublasLtMatrixLayoutDestroy(l);
+    p->op = NULL, p->weight = p->in = p->out = NULL;
+}
+
+/* cuBLASLt is column-major: out^T [n, m] = (weight^T)^T in^T. Rows of in and out are its columns. */
+static int describe(product *p, int64_t m, cublasLtEpilogue_t epilogue)
+{
+    const key *k = &p->is;
+    cublasOperation_t transposed = CUBLAS_OP_T;
+    int failed = kg_lib.cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F) ||
+                 kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) ||
+                 kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ||
+                 kg_lib.cublasLtMatrixLayoutCreate(&p->weight, type_of(k->in), (uint64_t)k->k, (uint64_t)k->n, k->weight_row) ||
+                 kg_lib.cublasLtMatrixLayoutCreate(&p->in, type_of(k->in), (uint64_t)k->k, (uint64_t)m, k->in_row) ||
+                 kg_lib.cublasLtMatrixLayoutCreate(&p->out, type_of(k->out), (uint64_t)k->n, (uint64_t)m, k->out_row);
+    if (failed)
+        release(p);
+    return !failed;
+}
+
+static void read_config(const cublasLtMatmulAlgo_t *a, kg_lt_config *c, int *split, int *reduction)
+{
+    size_t n;
+    uint16_t inner = 0, cluster = 0;
+    memset(c, 0, sizeof *c);
+    *split = *reduction = 0;
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_ID, &c->id, sizeof c->id, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_TILE_ID, &c->tile, sizeof c->tile, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_STAGES_ID, &c->stages, sizeof c->stages, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, &c->swizzle, sizeof c->swizzle, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, &c->custom, sizeof c->custom, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, split, sizeof *split, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, reduction, sizeof *reduction, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID, &inner, sizeof inner, &n);
+    kg_lib.cublasLtMatmulAlgoConfigGetAttribute(a, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, &cluster, sizeof cluster, &n);
+    c->inner = inner, c->cluster = cluster;
+}
+
+static int works(cublasLtHandle_t lt, const product *p, const cublasLtMatmulAlgo_t *a)
+{
+    cublasLtMatmulHeuristicResult_t r = {};
+    return !kg_lib.cublasLtMatmulAlgoCheck(lt, p->op, p->weight, p->in, p->out, p->out, a, &r) && r.workspaceSize == 0;
+}
+
+static int use_config(cublasLtHandle_t lt, product *p, const kg_lt_config *c)
+{
+    cublasLtMatmulAlgo_t *a = &p->algo;
+    uint16_t inner = (uint16_t)c->inner, cluster = (uint16_t)c->cluster;
+    int one = 1, none = 0;
+    cudaDataType_t in = type_of(p->is.in), out = type_of(p->is.out);
+    return !kg_lib.cublasLtMatmulAlgoInit(lt, CUBLAS_COMPUTE_32F, CUDA_R_32F, in, in, out, out, c->id, a) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_TILE_ID, &c->tile, sizeof c->tile) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_STAGES_ID, &c->stages, sizeof c->stages) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &one, sizeof one) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, &none, sizeof none) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_CTA_SWIZZLING, &c->swizzle, sizeof c->swizzle) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, &c->custom, sizeof c->custom) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_INNER_SHAPE_ID, &inner, sizeof inner) &&
+           !kg_lib.cublasLtMatmulAlgoConfigSetAttribute(a, CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, &cluster, sizeof cluster) &&
+           works(lt, p, a);
+}
+
+/* What cuBLASLt proposes for the product as described, without split-K and workspace; how many. */
+static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t *out, int most)
+{
+    cublasLtMatmulPreference_t want = NULL;
+    cublasLtMatmulHeuristicResult_t r[CANDIDATES];
+    uint64_t workspace = 0;
+    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE, align = 16;
+    int found = 0, n = 0;
+    if (kg_lib.cublasLtMatmulPreferenceCreate(&want))
+        return 0;
+    kg_lib.cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
+    kg_lib.cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
+    const cublasLtMatmulPreferenceAttributes_t aligns[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
+    for (cublasLtMatmulPreferenceAttributes_t a : aligns)
+        kg_lib.cublasLtMatmulPreferenceSetAttribute(want, a, &align, sizeof align);
+    if (kg_lib.cublasLtMatmulAlgoGetHeuristic(lt, p->op, p->weight, p->in, p->out, p->out, want, CANDIDATES, r, &found))
+        found = 0;
+    kg_lib.cublasLtMatmulPreferenceDestroy(want);
+    for (int i = 0; i < found && n < most; ++i) {
+        kg_lt_config c;
+        int split, reduction;
+        read_config(&r[i].algo, &c, &split, &reduction);
+        if (r[i].state == CUBLAS_STATUS_SUCCESS && r[i].workspaceSize == 0 && split <= 1 && !reduction)
+            out[n++] = r[i].algo;
+    }
+    return n;
+}
+
+/* The first proposal for the usual number of rows that runs with the real one; else the first for the real one. */
+static int use_proposal(cublasLtHandle_t lt, product *p, cublasLtEpilogue_t epilogue)
+{
+    cublasLtMatmulAlgo_t algo[CANDIDATES];
+    product usual = {};
+    usual.is = p->is;
+    int n = describe(&usual, USUAL_ROWS, epilogue) ? proposals(lt, &usual, algo, CANDIDATES) : 0;
+    release(&usual);
+    for (int pass = 0; pass < 2; ++pass) {
+        for (int i = 0; i < n; ++i)
+            if (works(lt, p, &algo[i])) {
+                p->algo = algo[i];
+                return 1;
+            }
+        n = proposals(lt, p, algo, CANDIDATES);
+    }
+    return 0;
+}
+
+static const kg_lt_config *tabled(const key *k)
+{
+    for (const kg_lt_row &r : kg_lt_table)
+        if (r.cc == k->cc && r.n == k->n && r.k == k->k && (int)r.in == k->in && (int)r.out == k->out && r.bias == k->bias &&
+            r.gelu == k->gelu)
+            return &r.algorithm;
+    return NULL;
+}
+
+static cublasLtEpilogue_t epilogue_of(int bias, int gelu)
+{
+    if (gelu)
+        return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+/* The whole epilogue, or bias alone, or none. */
+static void prepare(cublasLtHandle_t lt, product *p)
+{
+    const kg_lt_config *row = products.forced ? &products.force : tabled(&p->is);
+    for (int left_out = 0; left_out < 3 && !p->found; ++left_out) {
+        p->adds_gelu = p->is.gelu && left_out == 0;
+        p->adds_bias = p->is.bias && left_out < 2;
+        if ((left_out == 1 && !(p->is.gelu && p->is.bias)) || (left_out == 2 && !p->is.gelu && !p->is.bias))
+            continue;                      /* the same as before */
+        const cublasLtEpilogue_t epilogue = epilogue_of(p->adds_bias, p->adds_gelu);
+        if (!describe(p, p->is.m, epilogue))
+            continue;
+        p->found = (row && use_config(lt, p, row)) || (!products.forced && use_proposal(lt, p, epilogue));
+        if (!p->found)
+            release(p);
+    }
+}
+
+static product *product_of(kg_exec *x, const key *k)
+{
+    std::lock_guard<std::mutex> hold(products.lock);
+    for (product *p = products.first; p; p = p->next)
+        if (!memcmp(&p->is, k, sizeof *k))
+            return p;
+    product *p = new (std::nothrow) product();
+    if (!p)
+        return NULL;
+    p->is = *k;
+    prepare(kg_cuda_lt(x), p);
+    p->next = products.first;
+    products.first = p;
+    return p;
+}
+
+/* ---- our own products ---- */
+struct own_args {
+    const void *in, *weight, *bias;
+    void *out;
+    int64_t m, n, k, in_row, weight_row, out_row;
+    kg_dtype weight_type, bias_type, out_type;
+    int activation;
+};
+
+__device__ __forceinline__ float activated(int a, float v)
+{
+    return a == KG_LINEAR_GELU ? kg_gelu(v) : a == KG_LINEAR_SILU ? kg_silu(v) : v;
+}
+
+__device__ __forceinline__ void finish_one(const own_args &a, int64_t row, int64_t col, float v)
+{
+    if (a.bias)
+        v += kg_get(a.bias, a.bias_type, col);
+    kg_set(a.out, a.out_type, row * a.out_row + col, activated(a.activation, v));
+}
+
+template <typename T> __device__ __forceinline__ float rounded(float v)
+{
+    T t;
+    kg_narrow(&t, v);
+    return kg_wide(t);
+}
+
+/* Tiles of 64 by 64, four by four a thread; a stretch of k has a sum of its own, so that long rows lose nothing. */
+template <typename T> static __global__ void __launch_bounds__(256) plain_product(const own_args a)
+{
+    __shared__ float in[DEPTH][TILE + 4], weight[DEPTH][TILE + 4];
+    const int64_t m0 = (int64_t)blockIdx.y * TILE, n0 = (int64_t)blockIdx.x * TILE;
+    const int row = threadIdx.x / 4, deep = threadIdx.x % 4 * 4, ty = threadIdx.x / 16 * 4, tx = threadIdx.x % 16 * 4;
+    float total[4][4] = {}, part[4][4] = {};
+    for (int64_t k0 = 0; k0 < a.k; k0 += DEPTH) {
+        for (int i = deep; i < deep + 4; ++i) {
+            const int64_t k = k0 + i;
+            in[i][row] = m0 + row < a.m && k < a.k ? kg_wide(((const T *)a.in)[(m0 + row) * a.in_row + k]) : 0.0f;
+            weight[i][row] = n0 + row < a.n && k < a.k ? rounded<T>(kg_get(a.weight, a.weight_type, (n0 + row) * a.weight_row + k)) : 0.0f;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < DEPTH; ++i)
+#pragma unroll
+            for (int r = 0; r < 4; ++r)
+#pragma unroll
+                for (int c = 0; c < 4; ++c)
+                    part[r][c] = fmaf(in[i][ty + r], weight[i][tx + c], part[r][c]);
+        __syncthreads();
+        if (k0 / DEPTH % 16 == 15 || k0 + DEPTH >= a.k)
+            for (int i = 0; i < 16; ++i) {
+                total[i / 4][i % 4] += part[i / 4][i % 4];
+                part[i / 4][i % 4] = 0;
+            }
+    }
+    for (int r = 0; r < 4; ++r)
+        for (int c = 0; c < 4; ++c)
+            if (m0 + ty + r < a.m && n0 + tx + c < a.n)
+                finish_one(a, m0 + ty + r, n0 + tx + c, total[r][c]);
+}
+
+/* One row of f32: a warp an output, lanes take groups of eight in turn. */
+static __global__ void __launch_bounds__(ROW_WARPS * 32) row_product(const own_args a)
+{
+    const int64_t n = (int64_t)blockIdx.x * ROW_WARPS + threadIdx.x / 32;
+    float sum = 0;
+    if (n >= a.n)
+        return;
+    for (int64_t k = threadIdx.x % 32 * 8; k < a.k; k += 256) {
+        float v[8], w[8], part = 0;
+        kg_widen8(kg_load8((const float *)a.in + k), v);
+        kg_get8(a.weight, a.weight_type, n * a.weight_row + k, w);
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            part = fmaf(v[i], w[i], part);
+        sum += part;
+    }
+#pragma unroll
+    for (int by = 16; by; by >>= 1)
+        sum += __shfl_xor_sync(0xffffffffu, sum, by);
+    if (threadIdx.x % 32 == 0)
+        finish_one(a, 0, n, sum);
+}
+
+/* Bias and activation of a product that is there already. */
+static __global__ void __launch_bounds__(256) finish_pass(const own_args a)
+{
+    const int64_t col = (int64_t)blockIdx.x * 256 + threadIdx.x;
+    if (col < a.n)
+        for (int64_t row = blockIdx.y; row < a.m; row += gridDim.y)
+            finish_one(a, row, col, kg_get(a.out, a.out_type, row * a.out_row + col));
+}
+
+static own_args own_of(const kg_linear_args *k)
+{
+    own_args a = {};
+    a.in = k->in.at, a.weight = k->weight.at, a.bias = k->bias.rank ? k->bias.at : NULL, a.out = k->out.at;
+    a.m = kg_rows(&k->in), a.n = kg_cols(&k->out), a.k = kg_cols(&k->in);
+    a.in_row = k->in.row, a.weight_row = k->weight.row, a.out_row = k->out.row;
+    a.weight_type = k->weight.dtype, a.bias_type = k->bias.dtype, a.out_type = k->out.dtype;
+    a.activation = k->activation;
+    return a;
+}
+
+static void run_plain(cudaStream_t s, const own_args &a, kg_dtype in)
+{
+    const dim3 blocks((unsigned)((a.n + TILE - 1) / TILE), (unsigned)((a.m + TILE - 1) / TILE));
+    if (in == KG_F32)
+        plain_product<float><<<blocks, 256, 0, s>>>(a);
+    else if (in == KG_BF16)
+        plain_product<kg_bf16><<<blocks, 256, 0, s>>>(a);
+    else
+        plain_product<__half><<<blocks, 256, 0, s>>>(a);
+}
+
+/* ---- dispatch ---- */
+static int aligned(const kg_linear_args *a)
+{
+    const int64_t group = a->in.dtype == KG_F32 ? 4 : 8;
+    return kg_cols(&a->in) % group == 0 && kg_wide_rows(&a->in) && kg_wide_rows(&a->weight) &&
+           kg_wide_rows(&a->out);
+}
+
+static int one_row(const kg_linear_args *a)
+{
+    return a->in.dtype == KG_F32 && kg_rows(&a->in) == 1 && kg_cols(&a->in) % 8 == 0;
+}
+
+static size_t whole(size_t bytes) { return (bytes + KG_ALIGN - 1) / KG_ALIGN * KG_ALIGN; }
+static size_t bias_bytes(const kg_linear_args *a) { return a->bias.rank ? whole((size_t)kg_cols(&a->out) * sizeof(float)) : 0; }
+
+/* Rows of weights that are converted at once; all of them when none is. */
+static int64_t slab_rows(const kg_linear_args *a)
+{
+    const int64_t n = kg_cols(&a->out), most = (int64_t)(SLAB / ((size_t)kg_cols(&a->in) * kg_dtype_bytes(a->in.dtype))) / 256 * 256;
+    if (a->weight.dtype == a->in.dtype)
+        return n;
+    return most >= 256 ? most < n ? most : n : 256 < n ? 256 : n;
+}
+
+extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, int workers)
+{
+    (void)x, (void)workers;
+    if (one_row(a))
+        return 0;
+    const size_t slab = (size_t)slab_rows(a) * (size_t)kg_cols(&a->in) * kg_dtype_bytes(a->in.dtype);
+    return bias_bytes(a) + (a->weight.dtype == a->in.dtype ? 0 : whole(slab));
+}
+
+static key key_of(kg_exec *x, const kg_linear_args *a)
+{
+    key k;
+    memset(&k, 0, sizeof k);               /* compared byte by byte */
+    k.n = kg_cols(&a->out), k.k = kg_cols(&a->in), k.m = kg_rows(&a->in);
+    k.weight_row = a->weight.row, k.in_row = k.m > 1 ? a->in.row : k.k, k.out_row = k.m > 1 ? a->out.row : k.n;
+    k.in = a->in.dtype, k.out = a->out.dtype, k.bias = a->bias.rank > 0, k.gelu = a->activation == KG_LINEAR_GELU;
+    k.cc = kg_cuda_cc(x), k.forced = products.forced;
+    return k;
+}
+
+/* One product; weights are of in's type, bias of out's. */
+static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
+{
+    const key k = key_of(x, a);
+    product *p = product_of(x, &k);
+    own_args own = own_of(a);
+    if (!p) {
+        kg_front_fail(x, "linear", "out of host memory");
+        return;
+    }
+    if (!p->found) {
+        run_plain(s, own, a->in.dtype);
+        kg_cuda_launched(x, "linear");
+        return;
+    }
+    const float one = 1, zero = 0;
+    cublasStatus_t e = CUBLAS_STATUS_SUCCESS;
+    {
+        std::lock_guard<std::mutex> hold(products.lock);       /* the bias is part of the description */
+        if (p->adds_bias)
+            e = kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &own.bias, sizeof own.bias);
+        if (!e)
+            e = kg_lib.cublasLtMatmul(kg_cuda_lt(x), p->op, &one, own.weight, p->weight, own.in, p->in, &zero, own.out, p->out, own.out,
+                                      p->out, &p->algo, NULL, 0, s);
+    }
+    if (!kg_cuda_lt_ok(x, e, "cublasLtMatmul") || !kg_cuda_launched(x, "linear"))
+        return;
+    own.bias = p->adds_bias ? NULL : own.bias;
+    own.activation = p->adds_gelu ? KG_LINEAR_NONE : own.activation;
+    if (own.bias || own.activation != KG_LINEAR_NONE) {
+        const dim3 blocks((unsigned)((own.n + 255) / 256), (unsigned)(own.m < 65535 ? own.m : 65535));
+        finish_pass<<<blocks, 256, 0, s>>>(own);
+        kg_cuda_launched(x, "linear");
+    }
+}
+
+static kg_tensor cast_into(kg_exec *x, void *at, kg_tensor from, kg_dtype to)
+{
+    kg_tensor t = kg_tensor_make(at, to, from.rank, from.shape);
+    kg_unary_args u = {};
+    u.out = t, u.in = from, u.op = KG_UNARY_COPY;
+    kg_cuda_unary(x, &u);
+    return t;
+}
+
+/* Weights of another type: slab after slab, each with its part of the bias and of out. */
+static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
+{
+    const int64_t n = kg_cols(&a->out), step = slab_rows(a), flat[2] = {n, kg_cols(&a->in)};
+    kg_linear_args part = *a;
+    if (a->bias.rank && (a->bias.dtype != a->out.dtype || !kg_wide_rows(&a->bias)))
+        part.bias = cast_into(x, a->scratch.at, a->bias, a->out.dtype);
+    const kg_tensor bias = part.bias, weight = a->weight.rank == 2 ? a->weight : kg_view(a->weight, 2, flat);
+    for (int64_t i = 0; i < n; i += step) {
+        const int64_t rows = n - i < step ? n - i : step;
+        kg_tensor w = kg_slice(weight, i, rows);
+        part.weight = a->weight.dtype == a->in.dtype ? w : cast_into(x, (char *)a->scratch.at + bias_bytes(a), w, a->in.dtype);
+        part.out = kg_slice_cols(a->out, i, rows);
+        part.bias = bias.rank ? kg_slice_cols(bias, i, rows) : bias;
+        run_library(x, s, &part);
+    }
+}
+
+extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
+{
+    cudaStream_t s = kg_cuda_stream(x);
+    const own_args own = own_of(a);
+    if (one_row(a) && kg_wide_rows(&a->in) && kg_wide_rows(&a->weight)) {
+        row_product<<<(unsigned)((own.n + ROW_WARPS - 1) / ROW_WARPS), ROW_WARPS * 32, 0, s>>>(own);
+    } else if (one_row(a) || !aligned(a)) {
+        run_plain(s, own, a->in.dtype);
+    } else {
+        run_slabs(x, s, a);
+        return;
+    }
+    kg_cuda_launched(x, "linear");
+}
+
+/* ---- for tuning ---- */
+extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg_lt_config *out, int most)
+{
+    cublasLtMatmulAlgo_t algo[CANDIDATES];
+    product p = {};
+    p.is = key_of(x, a);
+    const cublasLtEpilogue_t epilogue = epilogue_of(p.is.bias, p.is.gelu);
+    int n = describe(&p, p.is.m, epilogue) ? proposals(kg_cuda_lt(x), &p, algo, most < CANDIDATES ? most : (int)CANDIDATES) : 0;
+    for (int i = 0; i < n; ++i) {
+        int split, reduction;
+        read_config(&algo[i], &out[i], &split, &reduction);
+    }
+    release(&p);
+    return n;
+}
+
+extern "C" void kg_cuda_linear_row(kg_exec *x, const kg_linear_args *a, const kg_lt_config *c, char *out, size_t n)
+{
+    static const char *const names[] = {"KG_F32", "KG_F16", "KG_BF16"};
+    const key k = key_of(x, a);
+    snprintf(out, n, "    {%d, %lld, %lld, %s, %s, %d, %d, {%d, %d, %d, %d, %d, %d, %d}},", k.cc, (long long)k.n, (long long)k.k,
+             names[k.in], names[k.out], k.bias, k.gelu, c->id, c->tile, c->stages, c->swizzle, c->custom, c->inner, c->cluster);
+}
+
+extern "C" void kg_cuda_linear_force(const kg_lt_config *c)
+{
+    static int number;
+    products.forced = c ? ++number : 0;
+    if (c)
+        products.force = *c;
+}
+
+KG_CUDA_KERNELS(linear, (const void *)plain_product<float>, (const void *)plain_product<kg_bf16>, (const void *)plain_product<__half>,
+                (const void *)row_product, (const void *)finish_pass);
