@@ -43,6 +43,9 @@ kg_device *kg_cpu_new(int threads);            /* 0: all cores this process may 
 /* CUDA: NULL with an error that says why (no driver, an old one, no such card, libraries missing or of another version, a card
  * this build has no kernels for). A build without CUDA has none of it and says so. */
 enum { KG_FAULT_NONE, KG_FAULT_ALLOC, KG_FAULT_COPY, KG_FAULT_KERNEL };
+/* Attention's ways on a card, chosen by shape, types and alignment alone. LIBRARY: cuDNN, 16-bit heads of 128. FLASH: our own, 16-bit
+ * heads of 64 or 128, with or without bias. PRODUCTS: cuBLASLt's products and a softmax between them, anything. */
+enum { KG_ATTENTION_AUTO, KG_ATTENTION_LIBRARY, KG_ATTENTION_FLASH, KG_ATTENTION_PRODUCTS };
 #ifdef KG_CUDA
 enum { KG_CUDA_BUILT = 1 };
 int kg_cuda_count(void);                       /* cards that the driver shows; 0 quietly without a driver  */
@@ -51,6 +54,8 @@ void kg_cuda_describe(const kg_device *d, char *out, size_t n);    /* one line f
 size_t kg_cuda_used(kg_device *d);             /* bytes of the card that the driver charges this process   */
 /* For tests: the n-th allocation (of the pool or the host), copy or launch from now on fails; a launch as kernels really do. */
 void kg_cuda_fault(kg_device *d, int what, long n);
+/* For tests: the way from now on, where it can (AUTO elsewhere); answers the way that was taken last. */
+int kg_cuda_attention_force(int way);
 #else
 enum { KG_CUDA_BUILT = 0 };
 static inline int kg_cuda_count(void) { return 0; }
@@ -62,6 +67,7 @@ static inline kg_device *kg_cuda_new(int index)
 static inline void kg_cuda_describe(const kg_device *d, char *out, size_t n) { (void)d, (void)n, *out = 0; }
 static inline size_t kg_cuda_used(kg_device *d) { return (void)d, (size_t)0; }
 static inline void kg_cuda_fault(kg_device *d, int what, long n) { (void)d, (void)what, (void)n; }
+static inline int kg_cuda_attention_force(int way) { return way; }
 #endif
 
 #endif

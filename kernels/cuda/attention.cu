@@ -88,7 +88,8 @@ template <typename T> static __global__ void __launch_bounds__(256) softmax(cons
 }
 
 /* out [d, keys] from one head of v [nk, d]; zeros beyond nk. 32 by 32 through shared memory. */
-template <typename T> static __global__ void __launch_bounds__(256) turn(T *out, const T *v, int64_t nk, int64_t keys, int64_t d, int64_t row)
+template <typename T>
+static __global__ void __launch_bounds__(256) turn(T *out, const T *v, int64_t nk, int64_t keys, int64_t d, int64_t row)
 {
     __shared__ float tile[32][33];
     const int64_t j0 = (int64_t)blockIdx.x * 32, c0 = (int64_t)blockIdx.y * 32;

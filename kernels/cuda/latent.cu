@@ -7,7 +7,8 @@ static unsigned blocks_for(int64_t n) { return (unsigned)((n + THREADS - 1) / TH
 
 /* One thread a pair: cos and sin of position * theta^(-2 j / size), the angle in f64. d - 4 (d / 6) channels are time's, 2 (d / 6)
  * height's and width's. ref: wan-spec 3.6 (Wan2.1 wan/modules/model.py, rope_params, rope_apply) */
-static __global__ void __launch_bounds__(THREADS) rope_table(float2 *out, int64_t count, int pairs, int64_t height, int64_t width, double theta)
+static __global__ void __launch_bounds__(THREADS) rope_table(float2 *out, int64_t count, int pairs, int64_t height, int64_t width,
+                                                             double theta)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count)

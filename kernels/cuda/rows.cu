@@ -17,7 +17,8 @@ struct norm_args {
 
 /* THREADS * 8 * STEPS is the width. The second pass sums the distances from the rounded mean too: what they sum to is the rest
  * of the mean, so that a mean far above the deviation costs nothing. */
-template <typename Y, typename O, int THREADS, int STEPS> static __global__ void __launch_bounds__(THREADS) residual_norm_wide(const norm_args a)
+template <typename Y, typename O, int THREADS, int STEPS>
+static __global__ void __launch_bounds__(THREADS) residual_norm_wide(const norm_args a)
 {
     __shared__ float room[2][THREADS / 32];
     float *x = a.x + (int64_t)blockIdx.x * a.x_row;
@@ -178,7 +179,8 @@ struct rms_args {
 };
 
 /* THREADS * 8 is a multiple of a head, so that a thread's place in its head, and its four angles, are the same in every step. */
-template <typename I, typename O, int THREADS, int STEPS> static __global__ void __launch_bounds__(THREADS) rms_norm_wide(const rms_args a)
+template <typename I, typename O, int THREADS, int STEPS>
+static __global__ void __launch_bounds__(THREADS) rms_norm_wide(const rms_args a)
 {
     __shared__ float room[THREADS / 32];
     const I *in = (const I *)a.in + (int64_t)blockIdx.x * a.in_row;

@@ -1,11 +1,14 @@
 /* Attention against f64: head sizes from 8 to 384, odd counts, several tiles of keys, slices of fused products, relative bias, great
  * scores; out over q; one and two threads. */
-#ifdef KG_CUDA
-#include "kernels/cuda/attention.h"
-#endif
 #include "tests/kernels/ops_test.h"
 
-typedef struct attention_case { int64_t nq, nk, d; int heads; kg_dtype type, out; int fused, bias, over, aligned; double scale; } attention_case;
+typedef struct attention_case {
+    int64_t nq, nk, d;
+    int heads;
+    kg_dtype type, out;
+    int fused, bias, over, aligned;
+    double scale;
+} attention_case;
 
 static void expect(const kg_attention_args *a, double *want)
 {
@@ -56,7 +59,8 @@ static uint64_t run(const attention_case *c, int threads, int check)
     OPS_RUN(kg_attention(m.x, a));
     CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
     if (check) {
-        double error = ops_error(&a.out, want), bound = c->type == KG_BF16 ? 6e-3 : ops_bound(c->type == KG_F16 && a.out.dtype == KG_F32 ? KG_F16 : a.out.dtype, 3e-6);
+        double error = ops_error(&a.out, want);
+        double bound = c->type == KG_BF16 ? 6e-3 : ops_bound(c->type == KG_F16 && a.out.dtype == KG_F32 ? KG_F16 : a.out.dtype, 3e-6);
         CHECK(error <= bound, "nq %d nk %d d %d heads %d %s: error %g", (int)c->nq, (int)c->nk, (int)c->d, c->heads,
               kg_dtype_name(c->type), error);
     }
@@ -70,7 +74,6 @@ static uint64_t run(const attention_case *c, int threads, int check)
 /* A card has three ways; where one cannot take a case, another does, and is checked again. */
 static void every_way(const attention_case *c)
 {
-#ifdef KG_CUDA
     for (int way = KG_ATTENTION_LIBRARY; ops_on_card() && way <= KG_ATTENTION_PRODUCTS; ++way) {
         kg_cuda_attention_force(way);
         uint64_t one = run(c, 1, 1);
@@ -80,9 +83,6 @@ static void every_way(const attention_case *c)
         CHECK(way != KG_ATTENTION_FLASH || taken == way || c->type == KG_F32 || (c->d != 64 && c->d != 128) || !c->aligned);
         kg_cuda_attention_force(KG_ATTENTION_AUTO);
     }
-#else
-    (void)c;
-#endif
 }
 
 static void refusals(void)
