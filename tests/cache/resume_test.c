@@ -3,23 +3,29 @@
 #include "tests/toy.h"
 
 #include "tests/cache/help.h"
+#include "tests/sim.h"
 
 enum { WIDTH = 4096, BLOCKS = 4, STEPS = 100 };
+
+static int simulated;              /* on a device whose memory is not the host's */
 
 /* The graph run with a cache (or none): 1 when it finished, the latent in out. */
 static int run(const char *folder, kg_cache *c, float *out, kg_plan_summary *sum)
 {
     toy_device t;
+    sim s;
     kg_run *r = NULL;
     kg_files *files = kg_files_new();
     toy_open(&t, 1 << 30);
+    if (simulated)
+        sim_open(&s, 1 << 30, 9, 50);
     CHECK(!kg_files_root(files, folder, KG_ROOT_PLAIN));
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
     int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", "w.bin"), arg_int("blocks", BLOCKS), arg_int("width", WIDTH)));
     int x = kg_graph_add(g, "toy.mix", "main",
                          ARGS(arg_node("model", m, 0), arg_int("steps", STEPS), {.name = "slow", .kind = KG_A_REAL, .r = 0.0005}));
     CHECK(x == 1 && !kg_graph_want(g, x), "%s", kg_error_last()->message);
-    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = &t.d, .cache = c});
+    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = simulated ? &s.d : &t.d, .cache = c});
     CHECK(p != NULL, "%s", kg_error_last()->message);
     *sum = kg_plan_sum(p);
     int ok = toy_go(p, &r) == KG_OK && kg_run_value(r, x, 0, 0, out, WIDTH * sizeof *out) == KG_OK;
@@ -28,6 +34,8 @@ static int run(const char *folder, kg_cache *c, float *out, kg_plan_summary *sum
     kg_plan_free(p);
     kg_graph_free(g);
     kg_files_free(files);
+    if (simulated)
+        sim_close(&s);
     return ok;
 }
 
@@ -80,6 +88,11 @@ int main(void)
     begin();
     toy_file(at("w.bin"), WIDTH * BLOCKS);
     CHECK(run(top, NULL, want, &sum) && sum.nodes > 0 && !sum.cached);
+    killed_and_resumed(want);
+    remove(at("resume.sqlite"));
+    remove(at("resume.sqlite-wal"));
+    remove(at("resume.sqlite-shm"));
+    simulated = 1;
     killed_and_resumed(want);
     end();
     return TEST_END();

@@ -47,11 +47,24 @@ static kg_status log_begin(kg_exec *x)
     toy_log *l = kg_state(x, sizeof *l, log_destroy);
     return kg_work(x, log_begin_work, &l, sizeof l, 0, NULL, 0, NULL, 1000) ? KG_FAILED : KG_OK;
 }
+typedef struct log_count { toy_log *l; int64_t want; } log_count;
+static kg_status log_count_work(void *arg, const kg_tensor *in, const kg_tensor *out)
+{
+    const log_count *a = arg;
+    (void)in;
+    *(float *)out->at = (float)a->l->chunks;
+    return a->l->chunks == a->want ? KG_OK : kg_fail(KG_FAILED, "%d chunks are logged, not %d", a->l->chunks, (int)a->want);
+}
 static kg_status log_chunk(kg_exec *x, kg_tensor c, int64_t i)
 {
-    (void)i;
     toy_log *l = kg_state(x, sizeof *l, log_destroy);
-    return kg_work(x, log_work, &l, sizeof l, 1, &c, 0, NULL, 0) ? KG_FAILED : KG_OK;
+    if (kg_work(x, log_work, &l, sizeof l, 1, &c, 0, NULL, 0))
+        return KG_FAILED;
+    if (i % 4 == 3) {                  /* a work that is waited for comes behind those that are not */
+        kg_tensor count = kg_temp(x, KG_F32, KG_SHAPE(1));
+        kg_work(x, log_count_work, &(log_count){l, i + 1}, sizeof(log_count), 0, NULL, 1, &count, 0);
+    }
+    return kg_error_last()->status;
 }
 static kg_status log_end(kg_exec *x)
 {
@@ -87,17 +100,72 @@ KG_NODE(toy_puts) = {.name = "toy.puts", .doc = "puts", .version = 1, .params_si
     .outputs = KG_PORTS({"latent", "latent/toy", 0, ""}), .params = KG_PARAMS(KG_INT(toy_puts_params, n, 5, 1, 1000, 0, "steps")),
     .infer = puts_infer, .execute = puts_execute};
 
-/* weights, mix -> frames -> sum and log */
+/* ---- toy.stir { model, latent, steps }: x = 0.9 x + 0.1 w on the device, which nobody waits for ---- */
+typedef struct toy_stir_params { int64_t steps; } toy_stir_params;
+static kg_status stir_infer(kg_infer *x)
+{
+    x->out[0] = x->in[1];
+    return KG_OK;
+}
+static void stir_block(float *y, const float *w, size_t n)
+{
+    for (size_t i = 0; i < n; ++i)
+        y[i] = 0.9f * y[i] + 0.1f * w[i];
+}
+static void sim_run_stir(sim *s, sim_task *t, int lane)
+{
+    (void)lane;
+    stir_block(sim_real(s, t->dst, t->bytes), sim_real(s, t->src, t->bytes), t->bytes / 4);
+}
+static void stir(kg_exec *x, kg_tensor y, kg_tensor w)
+{
+    kg_device *d = kg_exec_device(x);
+    if (!kg_front(x, "stir", KG_C_MATMUL, 1e5, 1e3))
+        return;
+    if (d->host_memory)
+        stir_block(y.at, w.at, (size_t)kg_count(&y));
+    else
+        sim_queue(d->self, kg_exec_lane(x), sim_task_new(sim_run_stir, y.at, w.at, kg_bytes(&y)));
+}
+static kg_status copy_in(void *arg, const kg_tensor *in, const kg_tensor *out)
+{
+    (void)arg;
+    memcpy(out->at, in->at, kg_bytes(out));
+    return KG_OK;
+}
+static kg_status stir_execute(kg_exec *x)
+{
+    int64_t steps = ((const toy_stir_params *)kg_params(x))->steps;
+    int blocks = kg_desc_in(x, 0)->resource->segment_count;
+    kg_tensor in = kg_in(x, 1), y = kg_out(x, 0);
+    kg_work(x, copy_in, NULL, 0, 1, &in, 1, &y, 0);
+    for (int64_t s = 0; s < steps; ++s)
+        for (int b = 0; b < blocks; ++b) {
+            kg_weights w;
+            if (kg_enter(x, "block", s * blocks + b, steps * blocks) || kg_use(x, 0, b, &w))
+                return KG_FAILED;
+            stir(x, y, w.t[0]);
+            kg_leave(x);
+        }
+    return KG_OK;
+}
+KG_NODE(toy_stir) = {.name = "toy.stir", .doc = "stirs", .version = 1, .params_size = sizeof(toy_stir_params),
+    .inputs = KG_PORTS({"model", "resource/toy", 0, "weights"}, {"latent", "latent/toy", 0, ""}),
+    .outputs = KG_PORTS({"latent", "latent/toy", 0, ""}),
+    .params = KG_PARAMS(KG_INT(toy_stir_params, steps, 3, 1, 1000, 0, "steps")), .infer = stir_infer, .execute = stir_execute};
+
+/* weights, mix, stir -> frames -> sum and log */
 static kg_graph *graph(int steps, int frames, int *last)
 {
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
     int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", file), arg_int("blocks", BLOCKS), arg_int("width", WIDTH)));
     int x = kg_graph_add(g, "toy.mix", "main", ARGS(arg_node("model", m, 0), arg_int("steps", steps), arg_int("seed", 3)));
+    x = kg_graph_add(g, "toy.stir", NULL, ARGS(arg_node("model", m, 0), arg_node("latent", x, 0), arg_int("steps", steps)));
     int f = kg_graph_add(g, "toy.frames", NULL, ARGS(arg_node("latent", x, 0), arg_int("frames", frames)));
-    CHECK(kg_graph_add(g, "toy.log", NULL, ARGS(arg_node("video", f, 0))) == 3, "%s", kg_error_last()->message);
+    CHECK(kg_graph_add(g, "toy.log", NULL, ARGS(arg_node("video", f, 0))) == 4, "%s", kg_error_last()->message);
     *last = kg_graph_add(g, "toy.sum", NULL, ARGS(arg_node("video", f, 0)));
     kg_graph_want(g, *last);
-    kg_graph_want(g, 3);
+    kg_graph_want(g, 4);
     return g;
 }
 
@@ -154,7 +222,7 @@ static void same_bits(void)
             kept += s.stayed > 0 && s.stayed < BLOCKS;
             passed += got.plan.loads > BLOCKS && !s.stayed;
         } else {
-            CHECK(status == KG_NOFIT && seed % BLOCKS == 0, "seed %u: %s", seed, kg_error_last()->message);
+            CHECK(status == KG_NOFIT && seed % BLOCKS <= 1, "seed %u: %s", seed, kg_error_last()->message);
         }
         arena = arena ? arena : got.plan.arena;
         host = host ? host : got.plan.peak_host;
