@@ -128,6 +128,14 @@ static kg_status join(const kg_graph *g, kg_gnode *n, int input, int from, int p
     return KG_OK;
 }
 
+static kg_status device(kg_gnode *n, const kg_arg *a)
+{
+    n->on_cpu = a->kind == KG_A_TEXT && !strcmp(a->s, "cpu");
+    if (n->on_cpu || (a->kind == KG_A_TEXT && !strcmp(a->s, "auto")))
+        return KG_OK;
+    return kg_fail(KG_USAGE, "device is \"auto\" or \"cpu\"");
+}
+
 static kg_status argument(kg_graph *g, kg_gnode *n, const kg_arg *a)
 {
     int input = port_find(n->type->inputs, a->name);
@@ -137,6 +145,8 @@ static kg_status argument(kg_graph *g, kg_gnode *n, const kg_arg *a)
         return join(g, n, input, a->node, a->port);
     }
     const kg_param *p = kg_param_find(n->type, a->name);
+    if (!p && !strcmp(a->name, "device"))
+        return device(n, a);
     if (!p)
         return unknown_argument(n->type, a->name);
     if (a->kind == KG_A_NODE)
@@ -183,6 +193,8 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
     for (int i = 0; i < n->outputs; ++i)
         n->out[i].items = items;
     kg_infer x = {.params = n->params, .in = in, .out = n->out, .files = g->options.files, .precision = g->options.precision, .node = n};
+    if (n->on_cpu && g->options.cpu_precision)
+        x.precision = g->options.cpu_precision;
     kg_status s = n->type->infer(&x);
     if (x.resource) {
         if (n->resource && n->resource->destroy)

@@ -23,12 +23,15 @@ typedef struct kg_graph kg_graph;
 typedef struct kg_graph_options {
     kg_files *files;               /* borrowed                                                             */
     int precision;                 /* --precision, resolved for the run's device                           */
+    int cpu_precision;             /* the same for nodes with device = "cpu"; 0: as precision              */
     int max_nodes;                 /* 0: 4096                                                              */
 } kg_graph_options;
 kg_graph *kg_graph_new(const kg_graph_options *o);
 void kg_graph_free(kg_graph *g);
 
-/* Number of the new node, or -1 with an error (the graph is unchanged). label may be NULL. Unknown types, ports and params get
+/* Every node takes device = "auto" or "cpu": the latter runs it on the host, whatever the run's device; a node with a stream input
+ * follows the one that makes the stream. It changes no key, but auto precision is resolved for the device.
+ * Number of the new node, or -1 with an error (the graph is unchanged). label may be NULL. Unknown types, ports and params get
  * the near match as a hint; a value out of range names the range; kinds that do not join name both. */
 int kg_graph_add(kg_graph *g, const char *type, const char *label, const kg_arg *args, int n);
 /* Joins an input again; a cycle is refused. infer of the node and of all that follow runs again. */

@@ -17,6 +17,7 @@ typedef struct kg_gnode {
     unsigned char *extra;          /* what infer added to the key                             */
     size_t extra_bytes;
     int wanted;
+    int on_cpu;                    /* device = "cpu"                                          */
     kg_key *keys;                  /* memory of kg_graph_key: [output][item], dropped by infer  */
     char *keyed;
     int key_items;

@@ -32,6 +32,16 @@ kg_key kg_plan_checkpoint_key(const kg_plan *p, int node)
     return kg_hash_done(h);
 }
 
+int kg_plan_on_host(const kg_plan *p, int node)
+{
+    return p->options.cpu && !p->whole && !p->options.device->host_memory && p->graph->node[kg_plan_root(p, node)]->on_cpu;
+}
+
+int kg_plan_wanted(const kg_plan *p, int node)
+{
+    return p->whole ? p->node[node].state == KG_P_RUN && !p->graph->node[node]->resource : kg_gnode_wanted(p->graph, node);
+}
+
 /* What the run will rely on is read once now: a bad checksum is a miss, not a failure later. */
 static int row_good(kg_cache *c, const kg_cache_row *row)
 {
@@ -46,6 +56,7 @@ static int cached(kg_plan *p, int node)
 {
     const kg_gnode *n = p->graph->node[node];
     kg_cache *c = p->options.cache;
+    const kg_device *device = kg_plan_on_host(p, node) ? p->options.cpu : p->options.device;
     if (!c || p->options.force > 1 || n->type->flags & (KG_SINK | KG_UNCACHED) || !n->outputs || n->resource)
         return 0;
     for (int o = 0; o < n->outputs; ++o) {
@@ -58,7 +69,7 @@ static int cached(kg_plan *p, int node)
             kg_key k = kg_graph_key(p->graph, node, o, i);
             kg_tensor t = kg_tensor_make(NULL, n->out[o].dtype, n->out[o].rank, n->out[o].shape);
             kg_cache_row *row = &p->node[node].rows[o][i];
-            if (!c->ops->find(c, &k, p->options.strict ? p->options.device->tag : NULL, row) || row->bytes != kg_bytes(&t))
+            if (!c->ops->find(c, &k, p->options.strict ? device->tag : NULL, row) || row->bytes != kg_bytes(&t))
                 return 0;
             if (!p->options.dry && !row_good(c, row))
                 return 0;
@@ -98,8 +109,8 @@ static kg_status prepare(kg_plan *p)
     for (int i = 0; i < p->count; ++i) {
         const kg_gnode *n = p->graph->node[i];
         kg_pnode *q = &p->node[i];
-        if (q->state != KG_P_RUN)
-            continue;
+        if (q->state != KG_P_RUN || (kg_plan_on_host(p, i) && !n->resource))
+            continue;                      /* a part prepares its own nodes */
         kg_desc in[KG_GRAPH_PORTS];
         kg_gnode_inputs(p->graph, n, in);
         q->prepared = (kg_prepare){.params = n->params, .in = in};
@@ -427,27 +438,26 @@ static kg_status ladder(kg_plan *p)
     return s;
 }
 
-kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
+/* ---- plans ---- */
+static kg_plan *plan_new(kg_graph *g, const kg_plan_options *o)
 {
     kg_plan *p = calloc(1, sizeof *p);
-    if (!p) {
-        kg_fail(KG_FAILED, "out of host memory");
-        return NULL;
+    if (p) {
+        p->graph = g;
+        p->options = *o;
+        p->provenance = strdup(o->provenance ? o->provenance : "");
+        p->count = g->count;
+        p->node = calloc((size_t)g->count + 1, sizeof *p->node);
     }
-    p->graph = g;
-    p->options = *o;
-    p->provenance = strdup(o->provenance ? o->provenance : "");
-    p->count = g->count;
-    p->node = calloc((size_t)g->count + 1, sizeof *p->node);
-    kg_status s = p->node ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
-    int wanted = 0;
-    for (int i = 0; i < p->count && s == KG_OK; ++i)
-        if (kg_gnode_wanted(g, i)) {
-            ++wanted;
-            need(p, i);
-        }
-    if (s == KG_OK && !wanted)
-        s = kg_fail(KG_USAGE, "the graph has nothing to run: no node was returned and none writes a file");
+    if (p && p->node)
+        return p;
+    free(p);
+    kg_fail(KG_FAILED, "out of host memory");
+    return NULL;
+}
+
+static kg_plan *plan_done(kg_plan *p, kg_status s)
+{
     if (s == KG_OK)
         s = prepare(p);
     if (s == KG_OK)
@@ -456,6 +466,55 @@ kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
         return p;
     kg_plan_free(p);
     return NULL;
+}
+
+static kg_status check_places(const kg_plan *p)
+{
+    for (int i = 0; i < p->count; ++i)
+        if (p->node[i].state == KG_P_RUN && p->graph->node[i]->on_cpu && !p->options.cpu && !p->options.device->host_memory)
+            return kg_fail(KG_USAGE, "%s asks for device = \"cpu\", and this run has none", p->graph->node[i]->type->name);
+    return KG_OK;
+}
+
+kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
+{
+    kg_plan *p = plan_new(g, o);
+    if (!p)
+        return NULL;
+    int wanted = 0;
+    for (int i = 0; i < p->count; ++i)
+        if (kg_gnode_wanted(g, i)) {
+            ++wanted;
+            need(p, i);
+        }
+    if (!wanted)
+        return plan_done(p, kg_fail(KG_USAGE, "the graph has nothing to run: no node was returned and none writes a file"));
+    return plan_done(p, check_places(p));
+}
+
+/* The unit's nodes run, with their resources; all else they read is given. Its room is what --ram leaves. */
+kg_plan *kg_plan_part(const kg_plan *whole, int root)
+{
+    kg_plan_options o = whole->options;
+    o.device = o.cpu;
+    o.cpu = NULL;
+    size_t taken = whole->stage + whole->options.device->profile.host_fixed, all = host_budget(whole);
+    o.budget = all > taken ? all - taken : 1;
+    o.host_budget = 0;
+    kg_plan *p = plan_new(whole->graph, &o);
+    if (!p)
+        return NULL;
+    p->whole = whole;
+    for (int i = 0; i < p->count; ++i) {
+        const kg_gnode *n = p->graph->node[i];
+        if (whole->node[i].state != KG_P_RUN || n->resource || kg_plan_root(whole, i) != root)
+            continue;
+        p->node[i].state = KG_P_RUN;
+        for (int k = 0; k < n->inputs; ++k)
+            if (n->from[k] >= 0 && p->node[n->from[k]].state == KG_P_SKIP)
+                p->node[n->from[k]].state = p->graph->node[n->from[k]]->resource ? KG_P_RUN : KG_P_GIVEN;
+    }
+    return plan_done(p, KG_OK);
 }
 
 void kg_plan_free(kg_plan *p)
@@ -468,6 +527,7 @@ void kg_plan_free(kg_plan *p)
             free(q->values[o].item);
             free(q->rows[o]);
         }
+        kg_plan_free(q->part);
         if (q->prepared.destroy)
             q->prepared.destroy(q->prepared.result);
     }

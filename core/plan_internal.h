@@ -7,7 +7,7 @@
 
 #define KG_STAGE_LEAST ((size_t)1 << 20)       /* values on their way to the cache pass through staging in pieces */
 
-typedef enum kg_pstate { KG_P_SKIP, KG_P_CACHED, KG_P_RUN } kg_pstate;
+typedef enum kg_pstate { KG_P_SKIP, KG_P_CACHED, KG_P_GIVEN, KG_P_RUN } kg_pstate;     /* GIVEN: by the outer run of a part */
 typedef struct kg_pnode {
     kg_pstate state;
     kg_exec frame;                 /* used dry and wet; ctx differs                                      */
@@ -18,6 +18,7 @@ typedef struct kg_pnode {
     kg_cache_row checkpoint;       /* bytes 0: none                                                      */
     int unit;
     uint32_t first, last;          /* lifetime of its values in ticks                                    */
+    struct kg_plan *part;          /* root of a unit on the host: the unit's own plan                    */
 } kg_pnode;
 typedef struct kg_unit {
     int root;
@@ -46,15 +47,23 @@ struct kg_plan {
     size_t arena, host_peak, shrink;
     size_t stage;                  /* page-locked staging of host work; 0: tensors are host addresses    */
     void *base;                    /* wet: the arena                                                     */
+    const struct kg_plan *whole;   /* of a part: the plan that it belongs to                             */
+    kg_status (*give)(void *arg, int node, int port, int item, void *dst);     /* wet, of a part: values from outside */
+    void *give_arg;
     char shortage[1024];           /* three largest residents where it does not fit                      */
 };
 
 kg_key kg_plan_checkpoint_key(const kg_plan *p, int node);
+int kg_plan_root(const kg_plan *p, int node);          /* of its unit: what makes the stream that it reads, or itself      */
+int kg_plan_on_host(const kg_plan *p, int node);       /* does its unit run on the host, apart from the device?            */
+int kg_plan_wanted(const kg_plan *p, int node);        /* do its values live to the end?                                   */
+kg_plan *kg_plan_part(const kg_plan *whole, int root); /* the plan of a unit on the host; NULL with an error               */
 /* Makes units, runs them dry, fills trace and lifetimes. */
 kg_status kg_plan_trace(kg_plan *p);
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */
 typedef struct kg_walk {
     kg_status (*before)(void *arg, kg_plan *p, int unit);
+    kg_status (*part)(void *arg, kg_plan *p, int unit);                    /* instead of executing a unit on the host */
     kg_status (*settle)(void *arg, kg_plan *p, int unit, kg_status s);     /* before states are destroyed, on every way out */
     kg_status (*after)(void *arg, kg_plan *p, int unit);                   /* when all went well                    */
     void *arg;

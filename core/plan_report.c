@@ -95,6 +95,8 @@ static cJSON *node_list(const kg_plan *p)
         cJSON_AddStringToObject(o, "label", n->label);
         cJSON_AddStringToObject(o, "state", p->node[i].state == KG_P_CACHED ? "cached" : "run");
         cJSON_AddStringToObject(o, "key", hex);
+        if (kg_plan_on_host(p, i))
+            cJSON_AddStringToObject(o, "device", "cpu");
         if (p->node[i].frame.first > 0)
             cJSON_AddNumberToObject(o, "resumes", (double)p->node[i].frame.first);
         cJSON_AddItemToArray(list, o);

@@ -14,7 +14,7 @@ static int stream_source(const kg_plan *p, int node)
     return -1;
 }
 
-static int unit_root(const kg_plan *p, int node)
+int kg_plan_root(const kg_plan *p, int node)
 {
     for (int s; (s = stream_source(p, node)) >= 0;)
         node = s;
@@ -31,21 +31,21 @@ static kg_status place_unit(kg_plan *p, int root, char *mark)
                        p->graph->node[root]->type->name);
     mark[root] = 1;
     for (int m = 0; m < p->count; ++m) {
-        if (p->node[m].state != KG_P_RUN || unit_root(p, m) != root)
+        if (p->node[m].state != KG_P_RUN || kg_plan_root(p, m) != root)
             continue;
         const kg_gnode *n = p->graph->node[m];
         for (int i = 0; i < n->inputs; ++i) {
             int from = n->from[i];
             if (from < 0 || p->node[from].state != KG_P_RUN || from == stream_source(p, m) || p->graph->node[from]->resource)
                 continue;
-            kg_status s = place_unit(p, unit_root(p, from), mark);
+            kg_status s = place_unit(p, kg_plan_root(p, from), mark);
             if (s != KG_OK)
                 return s;
         }
         p->node[m].unit = p->units;
     }
     for (int m = 0; m < p->count; ++m)
-        if (p->node[m].state == KG_P_RUN && unit_root(p, m) == root)
+        if (p->node[m].state == KG_P_RUN && kg_plan_root(p, m) == root)
             p->node[m].unit = p->units;
     p->unit[p->units++] = (kg_unit){.root = root};
     mark[root] = 2;
@@ -61,7 +61,7 @@ static kg_status make_units(kg_plan *p)
     kg_status s = mark && p->unit ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
     for (int i = 0; i < p->count && s == KG_OK; ++i)
         if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource)
-            s = place_unit(p, unit_root(p, i), mark);
+            s = place_unit(p, kg_plan_root(p, i), mark);
     free(mark);
     return s;
 }
@@ -176,7 +176,7 @@ kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
         if (w && w->before)
             s = w->before(w->arg, p, u);
         if (s == KG_OK)
-            s = kg_unit_execute(&p->node[p->unit[u].root].frame);
+            s = kg_plan_on_host(p, p->unit[u].root) ? w->part(w->arg, p, u) : kg_unit_execute(&p->node[p->unit[u].root].frame);
         if (w && w->settle)
             s = w->settle(w->arg, p, u, s);
         if (s == KG_OK && w && w->after)
@@ -201,12 +201,27 @@ static kg_status dry_before(void *arg, kg_plan *p, int unit)
     return KG_OK;
 }
 
+/* A unit on the host is planned once, whatever the device's knobs. */
+static kg_status dry_part(void *arg, kg_plan *p, int unit)
+{
+    dry *d = arg;
+    kg_pnode *root = &p->node[p->unit[unit].root];
+    if (!root->part)
+        root->part = kg_plan_part(p, p->unit[unit].root);
+    if (!root->part)
+        return kg_error_last()->status;
+    p->trace.ticks[d->c->tick].seconds += kg_plan_sum(root->part).seconds;
+    return KG_OK;
+}
+
 static kg_status dry_after(void *arg, kg_plan *p, int unit)
 {
     dry *d = arg;
     kg_unit *u = &p->unit[unit];
     u->last = d->c->tick;
-    u->host = u->stage_at = 0;
+    const kg_plan *part = p->node[u->root].part;
+    u->host = part ? part->arena + part->host_peak : 0;
+    u->stage_at = 0;
     for (size_t k = d->keeps; k < p->trace.n_keeps; ++k)
         p->trace.keeps[k].last = u->last;
     for (int i = 0; i < p->count; ++i)
@@ -238,10 +253,10 @@ static void lifetimes(kg_plan *p)
             kg_pnode *f = &p->node[n->from[k]];
             const kg_unit *u = &p->unit[p->node[i].unit];
             f->last = u->last > f->last ? u->last : f->last;
-            if (f->state == KG_P_CACHED && u->first < f->first)
+            if (f->state != KG_P_RUN && u->first < f->first)
                 f->first = u->first;
         }
-        if (kg_gnode_wanted(p->graph, i) && p->node[i].state != KG_P_SKIP && !(n->type->flags & KG_SINK)) {
+        if (kg_plan_wanted(p, i) && p->node[i].state != KG_P_SKIP && !(n->type->flags & KG_SINK)) {
             p->node[i].last = end;
             if (p->node[i].first == UINT32_MAX)
                 p->node[i].first = end;
@@ -296,7 +311,7 @@ kg_status kg_plan_trace(kg_plan *p)
     kg_ctx_tick(c);
     dry d = {.c = c};
     if (s == KG_OK)
-        s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .after = dry_after, .arg = &d});
+        s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .part = dry_part, .after = dry_after, .arg = &d});
     for (int u = 0; s != KG_OK && u < p->count; ++u)
         kg_frame_drop_state(&p->node[u].frame);
     if (s == KG_OK) {

@@ -22,7 +22,7 @@ void kg_device_free(kg_device *d)
 }
 
 /* ---- events ---- */
-static void push(kg_run *r, const kg_run_event *e)
+void kg_run_push(kg_run *r, const kg_run_event *e)
 {
     pthread_mutex_lock(&r->lock);
     if (r->n_events == r->cap_events) {
@@ -46,7 +46,7 @@ void kg_run_push_node(kg_run *r, int node, const char *state, double seconds)
     snprintf(e.node, sizeof e.node, "%s", n->type->name);
     snprintf(e.label, sizeof e.label, "%s", n->label);
     snprintf(e.state, sizeof e.state, "%s", state);
-    push(r, &e);
+    kg_run_push(r, &e);
 }
 
 /* Waits on a condition for at most 50 ms: a signal handler that cancels cannot broadcast. */
@@ -136,7 +136,7 @@ static void push_progress(kg_run *r)
     double all = r->until[u->last + 1] - r->until[u->first], done = r->until[p->tick] - r->until[u->first];
     double elapsed = t - r->clock[p->node].began;
     p->event.seconds = done > 0 ? elapsed * (all - done) / done : r->until[u->last + 1] - r->until[p->tick];
-    push(r, &p->event);
+    kg_run_push(r, &p->event);
 }
 
 /* Waits until no more than so many paced scopes are unfinished. */
@@ -194,10 +194,18 @@ static kg_status before(void *arg, kg_plan *p, int unit)
         for (int k = 0; k < n->inputs && s == KG_OK; ++k)
             if (n->from[k] >= 0)
                 s = kg_run_place(r, n->from[k]);
+        if (kg_plan_on_host(p, i))
+            continue;                      /* its own run says so */
         r->clock[i] = (kg_clock){.began = kg_run_now(), .saved = kg_run_now(), .saved_step = p->node[i].frame.first};
         kg_run_push_node(r, i, "run", 0);
     }
     return s;
+}
+
+static kg_status part(void *arg, kg_plan *p, int unit)
+{
+    (void)p;
+    return kg_run_part(arg, unit);
 }
 
 /* The unit's work is done on the host and on the device, or it failed. */
@@ -221,7 +229,7 @@ static kg_status after(void *arg, kg_plan *p, int unit)
 {
     kg_run *r = arg;
     for (int i = 0; i < p->count; ++i)
-        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource && p->node[i].unit == unit) {
+        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource && p->node[i].unit == unit && !kg_plan_on_host(p, i)) {
             kg_run_store(r, i);
             kg_exec_blame(&p->node[i].frame);
             kg_run_push_node(r, i, "done", kg_run_now() - r->clock[i].began);
@@ -261,9 +269,9 @@ static kg_status work(kg_run *r)
     if (pthread_create(&r->copy, NULL, kg_run_copy_thread, r))
         return kg_fail(KG_FAILED, "cannot start a thread: %s", strerror(errno));
     r->copying = 1;
-    kg_status s = kg_plan_walk(p, c, &(kg_walk){.before = before, .settle = settle, .after = after, .arg = r});
+    kg_status s = kg_plan_walk(p, c, &(kg_walk){.before = before, .part = part, .settle = settle, .after = after, .arg = r});
     for (int i = 0; i < p->count && s == KG_OK; ++i)
-        if (kg_gnode_wanted(p->graph, i) && p->node[i].first != UINT32_MAX)
+        if (kg_plan_wanted(p, i) && p->node[i].first != UINT32_MAX)
             s = kg_run_place(r, i);
     return s;
 }
@@ -303,7 +311,7 @@ static void *compute_thread(void *arg)
     r->status = r->error.status;
     if (p->options.cache)
         p->options.cache->ops->flush(p->options.cache);
-    push(r, &e);
+    kg_run_push(r, &e);
     pthread_mutex_lock(&r->lock);
     r->finished = 1;
     pthread_cond_broadcast(&r->queued);

@@ -12,6 +12,7 @@ typedef struct kg_run kg_run;
 
 typedef struct kg_plan_options {
     kg_device *device;             /* borrowed                                                             */
+    kg_device *cpu;                /* borrowed: for nodes with device = "cpu" when the device is another; may be NULL */
     kg_cache *cache;               /* may be NULL                                                          */
     size_t budget;                 /* bytes, everything the process holds on the device; 0: all but 10 %   */
     size_t host_budget;            /* discrete devices: pinned and anonymous host bytes; 0: all but 10 %   */

@@ -76,6 +76,7 @@ struct kg_run {
 double kg_run_now(void);
 void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms);
 void kg_run_keep_error(kg_run *r);             /* takes this thread's error, if there is one, and stops the run */
+void kg_run_push(kg_run *r, const kg_run_event *e);
 void kg_run_push_node(kg_run *r, int node, const char *state, double seconds);
 kg_status kg_run_sync(kg_run *r, int lane);    /* this thread waits for all that is queued on a lane            */
 
@@ -90,7 +91,9 @@ void kg_run_host_queue(kg_run *r, kg_exec *x);
 
 /* Whole tensors to and from the host; to: in pieces through staging, when no host work is out. */
 kg_status kg_run_fetch(kg_run *r, void *dst, const kg_tensor *t);
-kg_status kg_run_place(kg_run *r, int node);   /* a value that the cache answers, once                          */
+kg_status kg_run_place(kg_run *r, int node);   /* a value that the cache or an outer run answers, once          */
 void kg_run_store(kg_run *r, int node);
+
+kg_status kg_run_part(kg_run *r, int unit);    /* a unit on the host                                            */
 
 #endif

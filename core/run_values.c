@@ -138,15 +138,18 @@ kg_status kg_run_place(kg_run *r, int node)
 {
     kg_plan *p = r->plan;
     kg_pnode *q = &p->node[node];
-    if (q->state != KG_P_CACHED || r->valued[node])
+    if ((q->state != KG_P_CACHED && q->state != KG_P_GIVEN) || r->valued[node])
         return KG_OK;
     r->valued[node] = 1;
     for (int o = 0; o < p->graph->node[node]->outputs; ++o)
-        for (int k = 0; k < q->values[o].n && q->rows[o] && q->interval[o] >= 0; ++k)
-            place_item(r, &q->rows[o][k], &q->values[o].item[k]);
+        for (int k = 0; k < q->values[o].n && q->interval[o] >= 0; ++k)
+            if (q->state == KG_P_GIVEN)
+                p->give(p->give_arg, node, o, k, q->values[o].item[k].at);
+            else if (q->rows[o])
+                place_item(r, &q->rows[o][k], &q->values[o].item[k]);
     if (kg_error_last()->status == KG_OK && !r->device->host_memory)
         kg_run_sync(r, KG_LANE_COMPUTE);
-    if (kg_error_last()->status == KG_OK)
+    if (kg_error_last()->status == KG_OK && q->state == KG_P_CACHED)
         kg_run_push_node(r, node, "cached", 0);
     else
         kg_error_path(p->graph->node[node]->type->name);

@@ -257,6 +257,62 @@ static void faults(sim_op op)
     printf("%s: %ld calls failed in turn\n", sim_op_name[op], failed);
 }
 
+/* mix on the host, stir on the device, stir on the host. */
+static kg_status between(kg_device *d, kg_device *cpu, unsigned chaos, float *out)
+{
+    kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
+    int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", file), arg_int("blocks", BLOCKS), arg_int("width", WIDTH)));
+    int x = kg_graph_add(g, "toy.mix", "host", ARGS(arg_node("model", m, 0), arg_int("seed", 5), arg_text("device", "cpu")));
+    x = kg_graph_add(g, "toy.stir", NULL, ARGS(arg_node("model", m, 0), arg_node("latent", x, 0), arg_text("device", "auto")));
+    x = kg_graph_add(g, "toy.stir", "host", ARGS(arg_node("model", m, 0), arg_node("latent", x, 0), arg_text("device", "cpu")));
+    CHECK(x == 3 && kg_graph_want(g, x) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(kg_graph_add(g, "toy.stir", NULL, ARGS(arg_text("device", "gpu"))) < 0 && strstr(kg_error_last()->message, "\"cpu\""));
+    kg_error_clear();
+    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = d, .cpu = cpu, .chaos = chaos});
+    CHECK(p != NULL, "%s", kg_error_last()->message);
+    kg_run *r;
+    kg_status s = toy_go(p, &r);
+    if (s == KG_OK)
+        s = kg_run_value(r, x, 0, 0, out, WIDTH * sizeof *out);
+    kg_run_free(r);
+    kg_plan_free(p);
+    kg_graph_free(g);
+    return s;
+}
+
+/* Units on the host beside the device, and faults of what crosses and of the host's own loads. */
+static void on_the_host(void)
+{
+    static float want[WIDTH], got[WIDTH];
+    static const sim_op ops[] = {SIM_FETCH, SIM_WRITE, SIM_SYNC, SIM_QUEUED};
+    toy_device t;
+    toy_open(&t, 1 << 30);
+    CHECK(between(&t.d, NULL, 0, want) == KG_OK);
+    for (unsigned n = 0; n < 40; ++n) {
+        sim s;
+        toy_open(&t, 1 << 30);
+        sim_open(&s, 1 << 30, n, n % 3 ? 0 : 200);
+        if (n >= 8)
+            s.fail_at[ops[n % 4]] = n / 4 - 1;
+        kg_status status = between(&s.d, &t.d, n % 2 ? n : 0, got);
+        int failed = n >= 8 && s.calls[ops[n % 4]] >= s.fail_at[ops[n % 4]];
+        CHECK(status == (failed ? KG_FAILED : KG_OK), "%u: %d %s", n, status, kg_error_last()->message);
+        CHECK(failed ? !!strstr(kg_error_last()->message, "injected") : !memcmp(want, got, sizeof want), "run %u", n);
+        kg_error_clear();
+        sim_close(&s);
+    }
+    for (long n = 1; n <= 2 * BLOCKS; ++n) {
+        sim s;
+        toy_open(&t, 1 << 30);
+        t.fail_read = n;
+        sim_open(&s, 1 << 30, 1, 0);
+        CHECK(between(&s.d, &t.d, 0, got) == KG_FAILED && !strcmp(kg_error_last()->path, "toy.weights"), "read %ld: '%s'", n,
+              kg_error_last()->path);
+        kg_error_clear();
+        sim_close(&s);
+    }
+}
+
 /* The run thread stays at most two counted scopes ahead: never more than three puts and their events are queued. */
 static void near(void)
 {
@@ -340,6 +396,7 @@ int main(void)
     files = kg_files_new();
     kg_files_root(files, ".", KG_ROOT_PLAIN);
     same_bits();
+    on_the_host();
     near();
     late_error();
     refusals();

@@ -30,18 +30,22 @@ static unsigned char *slurp(const char *path, size_t *n)
     return p;
 }
 
-static int demo(session *s, int steps)
+enum { TEXT_ON_CPU = 1, SAMPLE_ON_CPU = 2, DECODE_ON_CPU = 4 };
+
+static int demo(session *s, int steps, int places)
 {
     char out[256];
+    const char *at[3] = {places & 1 ? "cpu" : "auto", places & 2 ? "cpu" : "auto", places & 4 ? "cpu" : "auto"};
     session_open(s, KG_SOURCE_DIR "/graphs/demo");
     int model = ADD(s, "wan.model", arg_text("path", "wan_demo.safetensors.index.json"));
     int load = ADD(s, "text.load", arg_text("path", "umt5_demo.safetensors"));
-    int text = ADD(s, "text.umt5", arg_node("model", load, 0), arg_text("prompt", "a red circle moves left over a blue background"));
+    int text = ADD(s, "text.umt5", arg_node("model", load, 0), arg_text("device", at[0]),
+                   arg_text("prompt", "a red circle moves left over a blue background"));
     int x = ADD(s, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", text, 1),
                 arg_int("width", 64), arg_int("height", 64), arg_int("frames", 5), arg_int("steps", steps), arg_real("guidance", 4),
-                arg_real("shift", 3), arg_int("seed", 1));
+                arg_real("shift", 3), arg_int("seed", 1), arg_text("device", at[1]));
     int vae = ADD(s, "wan.vae", arg_text("path", "wan_demo_vae.safetensors"));
-    int video = ADD(s, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", x, 0));
+    int video = ADD(s, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", x, 0), arg_text("device", at[2]));
     int crop = ADD(s, "video.crop", arg_node("video", video, 0), arg_int("width", 48));
     int sheet = ADD(s, "image.sheet", arg_node("video", crop, 0));
     const char *names[] = {"sim.png", "sim.mp4"};
@@ -56,10 +60,12 @@ static int demo(session *s, int steps)
     return x;
 }
 
+static int places;                             /* which nodes ask for the CPU */
+
 static kg_status go(kg_device *d, const kg_plan_options *o, int steps, int cancel_at, result *r)
 {
     session s;
-    int x = demo(&s, steps);
+    int x = demo(&s, steps, places);
     kg_plan_options options = *o;
     options.device = d;
     kg_plan *p = kg_plan_new(s.graph, &options);
@@ -104,6 +110,7 @@ static kg_status simulated(result *r, kg_plan_options o, int steps, int cancel_a
 {
     sim_machine *m = calloc(1, sizeof *m);
     sim_machine_open(m, seed, delays);
+    o.cpu = places ? m->cpu : NULL;
     o.budget += o.budget ? m->s.d.profile.fixed : 0;
     kg_status s = go(&m->s.d, &o, steps, cancel_at, r);
     CHECK(s == KG_NOFIT || m->s.most_pinned + m->s.d.profile.host_fixed <= r->plan.peak_host, "%zu bytes page-locked, %zu planned",
@@ -139,6 +146,37 @@ static void bits(const result *want)
     free_result(&all);
 }
 
+/* Any node may run on the CPU: the values cross, and the bits are the same (the kernels are). */
+static void on_the_cpu(const result *want)
+{
+    result got = {0};
+    for (places = 1; places < 8; ++places) {
+        kg_plan_options o = {.chaos = (unsigned)places};
+        CHECK(simulated(&got, o, 3, 0, 40 + (unsigned)places, 50) == KG_OK && equal(want, &got), "places %d", places);
+        free_result(&got);
+    }
+    places = SAMPLE_ON_CPU;
+    sim_machine *m = calloc(1, sizeof *m);
+    sim_machine_open(m, 1, 0);
+    session s;
+    demo(&s, 3, places);
+    CHECK(!kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d}) && kg_error_last()->status == KG_USAGE &&
+              strstr(kg_error_last()->message, "wan.sample asks for device"), "%s", kg_error_last()->message);
+    kg_error_clear();
+    kg_plan *p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu});
+    char *json = p ? kg_plan_json(p) : NULL;
+    size_t peak = p ? kg_plan_sum(p).peak_host : 0;
+    CHECK(json && strstr(json, "\"device\":\"cpu\"") && peak > m->s.d.profile.host_fixed + (1 << 20));
+    free(json);
+    kg_plan_free(p);
+    p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu, .host_budget = peak / 8});
+    CHECK(!p && kg_error_last()->status == KG_NOFIT && strstr(kg_error_last()->hint, "--ram"), "%s", kg_error_last()->hint);
+    session_close(&s);
+    sim_machine_close(m);
+    free(m);
+    places = 0;
+}
+
 static void resumes(void)
 {
     result want = {0}, part = {0}, rest = {0};
@@ -147,13 +185,16 @@ static void resumes(void)
     CHECK(simulated(&part, (kg_plan_options){.cache = c}, 8, 3, 6, 50) == KG_CANCELLED);
     kg_error_clear();
     CHECK(simulated(&rest, (kg_plan_options){.cache = c}, 8, 0, 7, 50) == KG_OK);
-    CHECK(rest.plan.cached == 1 && rest.plan.fronts < part.plan.fronts, "the text is cached and the sampler resumes: %lld of %lld fronts",
+    CHECK(rest.plan.cached == 1 && (places || rest.plan.fronts < part.plan.fronts), "the text is cached and the sampler resumes: %lld of %lld fronts",
           (long long)rest.plan.fronts, (long long)part.plan.fronts);
     CHECK(equal(&want, &rest), "a resumed run differs");
     free_result(&want);
     free_result(&part);
     free_result(&rest);
     kg_cache_close(c);
+    remove("sim.sqlite");
+    remove("sim.sqlite-wal");
+    remove("sim.sqlite-shm");
 }
 
 int main(void)
@@ -165,6 +206,9 @@ int main(void)
     CHECK(go(cpu, &(kg_plan_options){0}, 3, 0, &want) == KG_OK);
     kg_device_free(cpu);
     bits(&want);
+    on_the_cpu(&want);
+    resumes();
+    places = SAMPLE_ON_CPU;
     resumes();
     free_result(&want);
     test_folder_leave(folder);
