@@ -62,7 +62,7 @@ static kg_status prepare(kg_prepare *x)
     return status;
 }
 
-/* ---- host work: rows of the embedding, the table of relative positions, zeros ---- */
+/* ---- host work, once: rows of the embedding, matrices of ones and zeros ---- */
 
 static float widened(const unsigned char *p, kg_dtype d)
 {
@@ -116,26 +116,19 @@ int umt5_bucket(int64_t distance, int64_t buckets)
     return first + (bucket < half ? bucket : half - 1);
 }
 
-/* ins[0]: [buckets, heads]; outs[0]: f32 [heads, 2 * span - 1], by key - query + span - 1 */
-static kg_status spread(void *arg, const kg_tensor *ins, const kg_tensor *outs)
-{
-    (void)arg;
-    int64_t heads = outs[0].shape[0], width = outs[0].shape[1], span = (width + 1) / 2;
-    size_t item = kg_dtype_bytes(ins[0].dtype);
-    float *out = outs[0].at;
-    for (int64_t i = 0; i < width; ++i) {
-        const unsigned char *row = (const unsigned char *)ins[0].at + (size_t)(umt5_bucket(i - span + 1, ins[0].shape[0]) * heads) * item;
-        for (int64_t h = 0; h < heads; ++h)
-            out[h * width + i] = widened(row + (size_t)h * item, ins[0].dtype);
-    }
-    return KG_OK;
-}
-
-static kg_status zero(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+/* outs[0]: f32 [2 * span - 1, buckets], 1 in the bucket of each key - query + span - 1; outs[1]: f32 [heads, heads], 1 in the diagonal */
+static kg_status ones(void *arg, const kg_tensor *ins, const kg_tensor *outs)
 {
     (void)arg;
     (void)ins;
-    memset(outs[0].at, 0, kg_bytes(&outs[0]));
+    int64_t width = outs[0].shape[0], buckets = outs[0].shape[1], heads = outs[1].shape[0];
+    float *pick = outs[0].at, *same = outs[1].at;
+    memset(pick, 0, kg_bytes(&outs[0]));
+    memset(same, 0, kg_bytes(&outs[1]));
+    for (int64_t i = 0; i < width; ++i)
+        pick[i * buckets + umt5_bucket(i - (width + 1) / 2 + 1, buckets)] = 1;
+    for (int64_t h = 0; h < heads; ++h)
+        same[h * heads + h] = 1;
     return KG_OK;
 }
 
@@ -184,18 +177,40 @@ static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights
     return kg_leave(x);
 }
 
-static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], kg_dtype act)
+typedef struct positions { kg_tensor pick, same; } positions;       /* what ones() makes */
+
+/* A layer's table [buckets, heads] becomes bias f32 [heads, 2 * span - 1] by two products with ones and zeros, which are exact: the
+ * device does it, and nobody waits for the host between layers. */
+static void spread(kg_exec *x, kg_tensor bias, kg_tensor table, const positions *p)
+{
+    kg_tensor turned = kg_temp(x, KG_F32, KG_SHAPE(table.shape[1], table.shape[0]));
+    kg_linear(x, (kg_linear_args){.out = turned, .in = p->same, .weight = table});
+    kg_linear(x, (kg_linear_args){.out = bias, .in = turned, .weight = p->pick});
+}
+
+static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], const positions *p, kg_dtype act)
 {
     kg_weights w;
-    int64_t span = h[0].shape[0] > h[1].shape[0] ? h[0].shape[0] : h[1].shape[0];
     if (kg_enter(x, "layer", i, m->layers) || kg_use(x, MODEL, i, &w))
         return 1;
-    kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, 2 * span - 1));
-    kg_work(x, spread, NULL, 0, 1, &w.t[UMT5_BIAS], 1, &bias, 0);
+    kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, p->pick.shape[0]));
+    spread(x, bias, w.t[UMT5_BIAS], p);
     for (int b = 0; b < BRANCHES; ++b)
         if (attend(x, m, h[b], &w, bias, act) || feed_forward(x, m, h[b], &w, act))
             return 1;
     return kg_leave(x);
+}
+
+/* Zeros into rest [rows, dim]: what is finite less itself, then copies of what is zero already. */
+static void clear(kg_exec *x, kg_tensor rest, kg_tensor finite)
+{
+    int64_t rows = rest.shape[0], done = finite.shape[0] < rows ? finite.shape[0] : rows;
+    kg_tensor some = kg_slice(finite, 0, done);
+    kg_combine(x, (kg_combine_args){.out = kg_slice(rest, 0, done), .term = {some, some}, .coef = {1, -1}, .n = 2});
+    for (int64_t n; done < rows; done += n) {
+        n = done < rows - done ? done : rows - done;
+        kg_unary(x, (kg_unary_args){.out = kg_slice(rest, done, n), .in = kg_slice(rest, 0, n), .op = KG_UNARY_COPY});
+    }
 }
 
 /* The last norm writes the real rows of an output; the others are zero. */
@@ -206,12 +221,10 @@ static int finish(kg_exec *x, const umt5 *m, const kg_tensor h[BRANCHES])
         return 1;
     for (int b = 0; b < BRANCHES; ++b) {
         int64_t n = h[b].shape[0];
-        kg_tensor out = kg_out(x, b), rest;
+        kg_tensor out = kg_out(x, b);
         norm(x, kg_slice(out, 0, n), h[b], w.t[0]);
-        if (n == UMT5_TOKENS)
-            continue;
-        rest = kg_slice(out, n, UMT5_TOKENS - n);
-        kg_work(x, zero, NULL, 0, 0, NULL, 1, &rest, 0);
+        if (n < UMT5_TOKENS)
+            clear(x, kg_slice(out, n, UMT5_TOKENS - n), h[b]);
     }
     return kg_leave(x);
 }
@@ -228,8 +241,13 @@ static kg_status execute(kg_exec *x)
         kg_work(x, embed, &(embed_arg){m, t->ids[b], t->n[b]}, sizeof(embed_arg), 0, NULL, 1, &h[b],
                 (size_t)m->dim * kg_dtype_bytes(m->table_dtype));
     }
+    int64_t span = t->n[0] > t->n[1] ? t->n[0] : t->n[1];
+    positions at;
+    at.pick = kg_keep(x, KG_F32, KG_SHAPE(2 * span - 1, m->buckets));
+    at.same = kg_keep(x, KG_F32, KG_SHAPE(m->heads, m->heads));
+    kg_work(x, ones, NULL, 0, 0, NULL, 2, (kg_tensor[]){at.pick, at.same}, 0);
     for (int i = 0; i < m->layers; ++i)
-        if (layer(x, m, i, h, act))
+        if (layer(x, m, i, h, &at, act))
             return kg_error_last()->status;
     finish(x, m, h);
     return kg_error_last()->status;
