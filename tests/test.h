@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int test_failures_, test_checks_;
+static _Atomic int test_failures_, test_checks_;      /* devices of tests have threads that check */
 #define CHECK(c, ...) \
     do { \
         ++test_checks_; \

@@ -11,7 +11,7 @@ typedef struct session {
     kg_files *files;
     kg_script *script;
     const kg_script_doc *doc;
-    kg_device *device;
+    kg_device *device, *cpu;       /* cpu: beside a card, for nodes that ask for it */
     kg_cache *cache;
     kg_identity_memo memo;
     kg_graph *graph;
@@ -113,14 +113,19 @@ static kg_status build(kino_options *o, session *s)
         s->memo = kg_cache_memo(s->cache);
         kg_files_memo(s->files, &s->memo);
     }
-    s->graph = kg_graph_new(&(kg_graph_options){.files = s->files, .precision = precision});
+    int asked_bf16 = o->precision && !strcmp(o->precision, "bf16");      /* nodes on the CPU beside a card: f32 but for that */
+    s->graph = kg_graph_new(&(kg_graph_options){
+        .files = s->files, .precision = precision, .cpu_precision = asked_bf16 ? KG_PRECISION_BF16 : KG_PRECISION_F32});
     st = s->graph ? kg_script_build(s->script, o->value, o->values, s->graph) : KG_FAILED;
     return st;
 }
 
 static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
 {
+    if (!s->device->host_memory && !s->cpu && !(s->cpu = kg_cpu_new(o->threads)))
+        return kg_error_last()->status;
     kg_plan_options p = {.device = s->device,
+                         .cpu = s->cpu,
                          .cache = s->cache,
                          .strict = o->strict,
                          .force = o->force,
@@ -193,6 +198,7 @@ kg_status kino_run(kino_options *o)
     kg_graph_free(s.graph);
     kg_cache_close(s.cache);
     kg_device_free(s.device);
+    kg_device_free(s.cpu);
     kg_files_free(s.files);
     free(s.provenance);
     return st;
