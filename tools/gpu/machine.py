@@ -68,8 +68,9 @@ class Done:
     def __init__(self, status, out, err, seconds, most):
         self.status, self.out, self.err, self.seconds, self.most = status, out, err, seconds, most
 
-    def tail(self, lines=25):
-        return "\n".join((self.out + self.err).splitlines()[-lines:])
+    def tail(self, lines=15):
+        """The end of what it said, without the events of its steps."""
+        return "\n".join([line[:400] for line in (self.out + self.err).splitlines() if '"event":"step"' not in line][-lines:])
 
     def events(self):
         return [json.loads(line) for line in self.out.splitlines() if line.startswith("{")]
