@@ -25,7 +25,7 @@ static inline kg_device *test_device(int threads)
 static inline int test_precision(void)
 {
     const char *name = getenv("KG_TEST_PRECISION");
-    return !name || !strcmp(name, "f32") ? KG_PRECISION_F32 : !strcmp(name, "f16") ? KG_PRECISION_F16 : KG_PRECISION_BF16;
+    return !name || !*name || !strcmp(name, "f32") ? KG_PRECISION_F32 : !strcmp(name, "f16") ? KG_PRECISION_F16 : KG_PRECISION_BF16;
 }
 
 static inline kg_dtype test_act(void)
@@ -34,12 +34,12 @@ static inline kg_dtype test_act(void)
     return act[test_precision()];
 }
 
-/* The distance that is allowed where f32 is allowed `most`: 16-bit operands round at 2^-9 and 2^-12 each, through some layers. A
+/* The distance that is allowed where f32 is allowed `most`: 16-bit operands round at 2^-9 and 2^-12 each, through a VAE. A
  * test that asks for 16 bits itself says what is allowed there. */
 static inline double test_most(double most)
 {
     int p = test_precision();
-    double least = p == KG_PRECISION_BF16 ? 1e-2 : p == KG_PRECISION_F16 ? 1.5e-3 : 0;
+    double least = p == KG_PRECISION_BF16 ? 2e-2 : p == KG_PRECISION_F16 ? 3e-3 : 0;
     return most > least ? most : least;
 }
 
