@@ -218,8 +218,10 @@ static void close_uses(kg_ctx *c, uint32_t keep)
 int kg_leave(kg_exec *x)
 {
     kg_ctx *c = x->ctx;
-    kg_scope s = c->scope[c->depth - 1];
     kg_exec_blame(x);
+    if (!c->depth)
+        return 1;                      /* after a failure: the node did not look at kg_enter's answer */
+    kg_scope s = c->scope[c->depth - 1];
     int counted = 0;
     for (int i = 0; i + 1 < c->depth; ++i)
         counted |= c->scope[i].frame == x && c->scope[i].n > 0;

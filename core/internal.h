@@ -15,6 +15,7 @@
 #define KG_DEPTH 24
 #define KG_OPEN_USES 16
 #define KG_SEGMENT_WEIGHTS 256
+#define KG_SLOTS 8
 #define KG_WORK_ARG 512
 #define KG_WORK_TENSORS 8
 
@@ -65,8 +66,8 @@ struct kg_exec {               /* one node's view (a frame)                     
     int64_t first;             /* first step to run                                                          */
     size_t host_bytes;         /* most that one kg_work of it declared                                       */
     size_t stage_bytes;        /* most that one host work without outputs, or a checkpoint, stages           */
-    size_t stage_at;           /* its two slots in the run's staging memory                                  */
-    uint64_t job[2];           /* wet: the last job of each slot                                             */
+    size_t stage_at;           /* its slots in the run's staging memory                                      */
+    uint64_t job[KG_SLOTS];    /* wet: the last job of each slot                                             */
     unsigned jobs;
     void *state;
     size_t state_bytes;
@@ -76,6 +77,10 @@ struct kg_exec {               /* one node's view (a frame)                     
     int consumers;
     int64_t chunks;            /* chunks that it was given                                                   */
 };
+
+/* Jobs of a node that may be out at once. Frames come in bursts (a latent frame gives four): with room for two bursts an encoder
+ * works while the device makes the next one. */
+static inline unsigned kg_exec_slots(const kg_exec *x) { return x->type->chunk ? KG_SLOTS : 2; }
 
 typedef struct kg_scope { const char *name; int64_t i, n; size_t height; uint32_t uses, record; const kg_exec *frame; } kg_scope;
 

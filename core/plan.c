@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/param.h"
 
@@ -141,7 +140,7 @@ static int append(kg_tier *t, kg_interval v)
     return (int)t->n_intervals++;
 }
 
-static void tier_drop(kg_tier *t)
+void kg_plan_tier_drop(kg_tier *t)
 {
     free(t->intervals);
     free(t->loads);
@@ -150,9 +149,9 @@ static void tier_drop(kg_tier *t)
     memset(t, 0, sizeof *t);
 }
 
-static kg_status tier_begin(kg_plan *p, kg_tier *t, size_t budget)
+kg_status kg_plan_tier_begin(kg_plan *p, kg_tier *t, size_t budget)
 {
-    tier_drop(t);
+    kg_plan_tier_drop(t);
     t->uses = p->trace.uses;
     t->n_uses = p->trace.n_uses;
     t->n_ticks = p->trace.n_ticks;
@@ -218,68 +217,14 @@ static size_t device_budget(const kg_plan *p)
     return all > f->fixed + host ? all - f->fixed - host : 0;
 }
 
-/* Host memory of a card's run besides weights: what units declare, staging, a value on its way to or from the cache. */
-static size_t host_needs(const kg_plan *p)
-{
-    size_t unit = 0, value = 0;
-    for (int u = 0; u < p->units; ++u)
-        unit = p->unit[u].host > unit ? p->unit[u].host : unit;
-    for (int i = 0; i < p->count && p->options.cache && p->stage; ++i)
-        for (int o = 0; o < KG_GRAPH_PORTS && p->node[i].state != KG_P_SKIP; ++o)
-            for (int k = 0; k < p->node[i].values[o].n; ++k)
-                value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
-    return unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
-}
-
-static size_t host_budget(const kg_plan *p)
-{
-    size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    return p->options.host_budget ? p->options.host_budget : all - all / 10;
-}
-
-/* The host tier of a card: its uses are the card's loads, in their order; its room is --ram. What it does not keep passes through
- * the device's own ring, which is in host_fixed. */
-static kg_status plan_host(kg_plan *p)
-{
-    kg_tier *t = &p->host;
-    size_t n = p->tier.n_loads;
-    kg_use_site *uses = calloc(n + 1, sizeof *uses);
-    size_t *bytes = calloc(n + 1, sizeof *bytes);
-    kg_status s = uses && bytes ? tier_begin(p, t, host_budget(p)) : kg_fail(KG_FAILED, "out of host memory");
-    for (size_t i = 0; i < n && s == KG_OK; ++i) {
-        const kg_load *l = &p->tier.loads[i];
-        uses[i] = p->trace.uses[l->use];
-        uses[i].last = uses[i].first;      /* the copy has read it when compute begins to use it */
-        bytes[i] = p->read_bytes[l->use];
-    }
-    if (s == KG_OK) {
-        for (size_t i = 0; i < t->n_ticks; ++i)
-            t->busy[i] = p->host_peak;
-        t->uses = uses;
-        t->n_uses = n;
-        t->use_bytes = bytes;
-        t->passing = 1;
-        t->bandwidth = p->options.device->profile.disk;
-        s = kg_residency(t);
-    }
-    for (size_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
-        p->host_peak = t->busy[i] > p->host_peak ? t->busy[i] : p->host_peak;
-    t->uses = NULL;
-    t->use_bytes = NULL;
-    t->n_uses = 0;
-    free(uses);
-    free(bytes);
-    return s;
-}
-
 static kg_status lay_out(kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
-    p->host_peak = host_needs(p);
-    tier_drop(&p->host);
+    p->host_peak = kg_plan_host_needs(p);
+    kg_plan_tier_drop(&p->host);
     size_t budget = device_budget(p), room = budget;
     for (int round = 0; round < 8; ++round) {
-        kg_status s = tier_begin(p, &p->tier, room);
+        kg_status s = kg_plan_tier_begin(p, &p->tier, room);
         if (s == KG_OK)
             s = add_fixed(p);
         p->tier.bandwidth = f->discrete ? f->copy : f->disk;
@@ -290,7 +235,7 @@ static kg_status lay_out(kg_plan *p)
             return s;
         p->arena = kg_place(p->tier.intervals, p->tier.n_intervals, p->trace.ticks, p->trace.n_ticks);
         if (p->arena <= budget)
-            return f->discrete ? plan_host(p) : KG_OK;
+            return f->discrete ? kg_plan_host(p) : KG_OK;
         size_t over = p->arena - budget;   /* first fit wastes: plan with less and try again */
         if (over >= room)
             break;
@@ -358,20 +303,6 @@ static void largest_three(resident top[3], const char *name, size_t bytes)
         }
 }
 
-/* A card's run that the host has no room for. */
-static kg_status refuse_host(kg_plan *p)
-{
-    const double mib = 1048576.0;
-    size_t budget = host_budget(p), stays = p->options.device->profile.host_fixed;
-    kg_fail(KG_NOFIT,
-            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB page-locked by the device, %.1f MiB "
-            "staging, %.1f MiB for host work and values)",
-            (double)p->host.shortfall / mib, (double)budget / mib, (double)stays / mib, (double)p->stage / mib,
-            (double)(p->host_peak - stays - p->stage) / mib);
-    kg_hint("--ram %.0fM would do", (double)(budget + p->host.shortfall) / mib + 1);
-    return KG_NOFIT;
-}
-
 static kg_status refuse(kg_plan *p)
 {
     const kg_tier *t = &p->tier;
@@ -425,7 +356,7 @@ static kg_status ladder(kg_plan *p)
         if (host || !step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick),
                        s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
             if (best_time < 0)
-                s = host ? refuse_host(p) : refuse(p);
+                s = host ? kg_plan_refuse_host(p) : refuse(p);
             else if (s == KG_NOFIT || time > best_time) {
                 knobs(p, best, 1);
                 s = rung(p);
@@ -445,6 +376,7 @@ static kg_plan *plan_new(kg_graph *g, const kg_plan_options *o)
     if (p) {
         p->graph = g;
         p->options = *o;
+        p->options.host_budget = o->host_budget ? o->host_budget : kg_plan_host_room();
         p->provenance = strdup(o->provenance ? o->provenance : "");
         p->count = g->count;
         p->node = calloc((size_t)g->count + 1, sizeof *p->node);
@@ -498,7 +430,7 @@ kg_plan *kg_plan_part(const kg_plan *whole, int root)
     kg_plan_options o = whole->options;
     o.device = o.cpu;
     o.cpu = NULL;
-    size_t taken = whole->stage + whole->options.device->profile.host_fixed, all = host_budget(whole);
+    size_t taken = whole->stage + whole->options.device->profile.host_fixed, all = whole->options.host_budget;
     o.budget = all > taken ? all - taken : 1;
     o.host_budget = 0;
     kg_plan *p = plan_new(whole->graph, &o);
@@ -532,8 +464,8 @@ void kg_plan_free(kg_plan *p)
             q->prepared.destroy(q->prepared.result);
     }
     kg_trace_free(&p->trace);
-    tier_drop(&p->tier);
-    tier_drop(&p->host);
+    kg_plan_tier_drop(&p->tier);
+    kg_plan_tier_drop(&p->host);
     free(p->node);
     free(p->unit);
     free(p->use_bytes);

@@ -58,6 +58,12 @@ int kg_plan_root(const kg_plan *p, int node);          /* of its unit: what make
 int kg_plan_on_host(const kg_plan *p, int node);       /* does its unit run on the host, apart from the device?            */
 int kg_plan_wanted(const kg_plan *p, int node);        /* do its values live to the end?                                   */
 kg_plan *kg_plan_part(const kg_plan *whole, int root); /* the plan of a unit on the host; NULL with an error               */
+kg_status kg_plan_tier_begin(kg_plan *p, kg_tier *t, size_t budget);
+void kg_plan_tier_drop(kg_tier *t);
+size_t kg_plan_host_needs(const kg_plan *p);
+size_t kg_plan_host_room(void);                        /* the budget when nobody said one                           */
+kg_status kg_plan_host(kg_plan *p);                    /* the host tier; KG_NOFIT quietly, p->host.shortfall set           */
+kg_status kg_plan_refuse_host(const kg_plan *p);
 /* Makes units, runs them dry, fills trace and lifetimes. */
 kg_status kg_plan_trace(kg_plan *p);
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */

@@ -162,8 +162,9 @@ char *kg_plan_text(const kg_plan *p)
             snprintf(name, sizeof name, n->label[0] ? "%s '%s'" : "%s", n->type->name, n->label);
             if (p->node[i].state != KG_P_RUN || n->resource || p->node[i].unit != u)
                 continue;
+            const char *state = kg_plan_on_host(p, i) ? "on cpu" : "run";
             if (i == p->unit[u].root)
-                say(&t, "%-28s %-8s %9.1f %10.1f %10.1f %10.1f\n", name, p->node[i].frame.first ? "resume" : "run", m.seconds,
+                say(&t, "%-28s %-8s %9.1f %10.1f %10.1f %10.1f\n", name, p->node[i].frame.first ? "resume" : state, m.seconds,
                     (double)m.peak / mib, (double)m.kept / mib, (double)m.streamed / mib);
             else
                 say(&t, "  + %-24s %-8s\n", name, "run");

@@ -229,7 +229,7 @@ static kg_status dry_after(void *arg, kg_plan *p, int unit)
             kg_exec *x = &p->node[i].frame;
             u->host += x->host_bytes;
             x->stage_at = u->stage_at;
-            u->stage_at += 2 * kg_align(x->stage_bytes);
+            u->stage_at += kg_exec_slots(x) * kg_align(x->stage_bytes);
         }
     size_t stage = u->stage_at + d->c->stage_bytes;
     p->stage = stage > p->stage ? stage : p->stage;

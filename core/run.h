@@ -15,7 +15,7 @@ typedef struct kg_plan_options {
     kg_device *cpu;                /* borrowed: for nodes with device = "cpu" when the device is another; may be NULL */
     kg_cache *cache;               /* may be NULL                                                          */
     size_t budget;                 /* bytes, everything the process holds on the device; 0: all but 10 %   */
-    size_t host_budget;            /* discrete devices: pinned and anonymous host bytes; 0: all but 10 %   */
+    size_t host_budget;            /* discrete devices: pinned and anonymous host bytes; 0: what is free, but 10 % of all */
     int strict;                    /* hits need an equal numerics tag                                      */
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
     int dry;                       /* plan only: cached rows are not read to see whether they are good     */

@@ -2,8 +2,8 @@
  *
  * What work reads is fetched into page-locked staging on the compute lane, behind all that was queued before it. Work without outputs
  * is a job: it waits for its event on the host lane, in order, and the compute thread goes on, so that an encoder encodes a frame
- * while the card computes the next one; every node has two slots of staging, two jobs of it are out at most. Work with outputs
- * is waited for and written back; it runs on the compute thread, behind the jobs of its own node alone, so that a crop does
+ * while the card computes the next one; a node has some slots of staging (kg_exec_slots), so many jobs of it are out at most. Work with
+ * outputs is waited for and written back; it runs on the compute thread, behind the jobs of its own node alone, so that a crop does
  * not wait for an encoder. Staging is one block of the size that the dry run found. A job's error ends the run, with the path of where
  * it was queued; after that, and after a cancel, jobs that are left do nothing. */
 #include "core/run_internal.h"
@@ -100,7 +100,7 @@ void kg_run_host_end(kg_run *r)
 
 char *kg_run_host_slot(kg_run *r, kg_exec *x)
 {
-    unsigned slot = x->jobs % 2;
+    unsigned slot = x->jobs % kg_exec_slots(x);
     wait_done(r, x->job[slot]);
     return r->host.stage + x->stage_at + slot * kg_align(x->stage_bytes);
 }
@@ -122,7 +122,7 @@ void kg_run_host_queue(kg_run *r, kg_exec *x)
     ++r->host.queued;
     pthread_cond_signal(&r->host.more);
     pthread_mutex_unlock(&r->lock);
-    x->job[x->jobs++ % 2] = r->host.queued;
+    x->job[x->jobs++ % kg_exec_slots(x)] = r->host.queued;
 }
 
 /* Queues the copy of tensors into staging; they keep their shapes and the distance of their rows. */
@@ -153,7 +153,8 @@ static kg_status write_back(kg_run *r, const kg_tensor *to, const kg_tensor *fro
 static int work_now(kg_run *r, kg_exec *x, kg_job *j, int n_in, const kg_tensor *ins, int n_out, const kg_tensor *outs)
 {
     char *at = r->host.stage + r->plan->unit[r->plan->node[x->node].unit].stage_at;
-    wait_done(r, x->job[0] > x->job[1] ? x->job[0] : x->job[1]);
+    if (x->jobs)
+        wait_done(r, x->job[(x->jobs - 1) % kg_exec_slots(x)]);
     if (kg_ctx_failed(x->ctx))
         return 1;
     if (stage(r, j->in, ins, n_in, &at) != KG_OK || stage(r, j->out, outs, n_out, &at) != KG_OK)

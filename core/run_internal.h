@@ -11,7 +11,7 @@
 
 #include "core/plan_internal.h"
 
-#define KG_JOBS 32                 /* host work that may wait at once                                       */
+#define KG_JOBS 64                 /* host work that may wait at once                                       */
 #define KG_AHEAD 2                 /* counted scopes that the compute thread is ahead of the device         */
 #define KG_PROGRESS 64
 #define KG_UPSET ((size_t)64 << 10)

@@ -154,6 +154,33 @@ KG_NODE(toy_stir) = {.name = "toy.stir", .doc = "stirs", .version = 1, .params_s
     .outputs = KG_PORTS({"latent", "latent/toy", 0, ""}),
     .params = KG_PARAMS(KG_INT(toy_stir_params, steps, 3, 1, 1000, 0, "steps")), .infer = stir_infer, .execute = stir_execute};
 
+/* ---- toy.rude { n, fail }: leaves scopes that it was told not to enter ---- */
+typedef struct toy_rude_params { int64_t n, fail; } toy_rude_params;
+static kg_status fail_at(void *arg, const kg_tensor *in, const kg_tensor *out)
+{
+    (void)in, (void)out;
+    return *(int64_t *)arg ? kg_fail(KG_FAILED, "rude") : KG_OK;
+}
+static kg_status rude_execute(kg_exec *x)
+{
+    const toy_rude_params *p = kg_params(x);
+    for (int64_t i = 0; i < p->n; ++i) {
+        int64_t fails = i == p->fail;
+        float v[64] = {0};
+        kg_enter(x, "outer", i, p->n);
+        kg_put(x, kg_out(x, 0), v, sizeof v);
+        kg_enter(x, "inner", 0, 0);
+        kg_work(x, fail_at, &fails, sizeof fails, 0, NULL, 1, (kg_tensor[]){kg_out(x, 0)}, 0);
+        kg_leave(x);
+        kg_leave(x);
+    }
+    return KG_OK;
+}
+KG_NODE(toy_rude) = {.name = "toy.rude", .doc = "rude", .version = 1, .params_size = sizeof(toy_rude_params),
+    .outputs = KG_PORTS({"latent", "latent/toy", 0, ""}),
+    .params = KG_PARAMS(KG_INT(toy_rude_params, n, 20, 1, 1000, 0, ""), KG_INT(toy_rude_params, fail, 5, 0, 1000, 0, "")),
+    .infer = puts_infer, .execute = rude_execute};
+
 /* weights, mix, stir -> frames -> sum and log */
 static kg_graph *graph(int steps, int frames, int *last)
 {
@@ -202,7 +229,7 @@ static void same_bits(void)
     toy_device t;
     sim s;
     toy_open(&t, 1 << 30);
-    CHECK(run(&t.d, 0, 0, 0, 5, 9, &want) == KG_OK, "%s", kg_error_last()->message);
+    CHECK(run(&t.d, 0, 0, 0, 5, 21, &want) == KG_OK, "%s", kg_error_last()->message);
     size_t block = WIDTH * 4, arena = 0, host = 0;
     long streamed = 0, passed = 0, kept = 0;
     for (unsigned seed = 1; seed <= 24; ++seed) {
@@ -211,7 +238,7 @@ static void same_bits(void)
         s.d.profile.host_fixed = 4096;
         size_t budget = arena ? arena - (BLOCKS - 1 - seed % BLOCKS) * block + (1 << 20) : 0;
         size_t ram = host ? host + (seed % 4) * 3 * block : 0;
-        kg_status status = run(&s.d, budget, ram, seed % 2 ? seed : 0, 5, 9, &got);
+        kg_status status = run(&s.d, budget, ram, seed % 2 ? seed : 0, 5, 21, &got);
         if (status == KG_OK) {
             CHECK(!memcmp(want.sum, got.sum, sizeof want.sum), "seed %u changes bits", seed);
             CHECK(want.logged == got.logged, "seed %u: %g, not %g", seed, got.logged, want.logged);
@@ -351,6 +378,29 @@ static void late_error(void)
     sim_close(&s);
 }
 
+/* Scopes that are left without having been entered do no harm: the node's failure comes out, under its path. */
+static void unbalanced(void)
+{
+    for (int host = 0; host < 2; ++host) {
+        toy_device t;
+        sim s;
+        toy_open(&t, 1 << 30);
+        sim_open(&s, 1 << 30, 1, 0);
+        kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
+        int x = kg_graph_add(g, "toy.rude", NULL, NULL, 0);
+        kg_graph_want(g, x);
+        kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = host ? &t.d : &s.d});
+        kg_run *r;
+        CHECK(toy_go(p, &r) == KG_FAILED && !strcmp(kg_error_last()->message, "rude"), "%s", kg_error_last()->message);
+        CHECK(!strcmp(kg_error_last()->path, "toy.rude > outer 5 > inner"), "%s", kg_error_last()->path);
+        kg_error_clear();
+        kg_run_free(r);
+        kg_plan_free(p);
+        kg_graph_free(g);
+        sim_close(&s);
+    }
+}
+
 /* What does not fit is refused before anything is done: with figures from the device, or by the plan, naming --ram. */
 static void refusals(void)
 {
@@ -399,6 +449,7 @@ int main(void)
     on_the_host();
     near();
     late_error();
+    unbalanced();
     refusals();
     cancelled();
     for (sim_op op = 0; op < SIM_OPS; ++op)

@@ -1,0 +1,93 @@
+/* The host's part of a card's plan: what the run needs of its memory, how much of the rest keeps weights, and the refusal. */
+#include "core/plan_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Host memory of a card's run besides weights: what units declare, staging, a value on its way to or from the cache. */
+size_t kg_plan_host_needs(const kg_plan *p)
+{
+    size_t unit = 0, value = 0;
+    for (int u = 0; u < p->units; ++u)
+        unit = p->unit[u].host > unit ? p->unit[u].host : unit;
+    for (int i = 0; i < p->count && p->options.cache && p->stage; ++i)
+        for (int o = 0; o < KG_GRAPH_PORTS && p->node[i].state != KG_P_SKIP; ++o)
+            for (int k = 0; k < p->node[i].values[o].n; ++k)
+                value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
+    return unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
+}
+
+/* The number behind a prefix in a file of the system, in bytes; 0 when it is not there. */
+static size_t system_bytes(const char *path, const char *prefix, size_t unit)
+{
+    unsigned long long n = 0;
+    char line[128];
+    FILE *f = fopen(path, "re");
+    while (f && !n && fgets(line, sizeof line, f))
+        if (!strncmp(line, prefix, strlen(prefix)))
+            n = strtoull(line + strlen(prefix), NULL, 10);
+    if (f)
+        fclose(f);
+    return (size_t)n * unit;
+}
+
+/* Page-locked weights are taken from everyone: what is there now but a tenth of all memory (or of the group's limit). */
+size_t kg_plan_host_room(void)
+{
+    size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    size_t there = system_bytes("/proc/meminfo", "MemAvailable:", 1024), group = system_bytes("/sys/fs/cgroup/memory.max", "", 1);
+    all = group && group < all ? group : all;
+    there = there && there < all ? there : all;
+    return there > all / 5 ? there - all / 10 : there / 2;
+}
+
+/* The host tier of a card: its uses are the card's loads, in their order; its room is --ram. What it does not keep passes through
+ * the device's own ring, which is in host_fixed. */
+kg_status kg_plan_host(kg_plan *p)
+{
+    kg_tier *t = &p->host;
+    size_t n = p->tier.n_loads;
+    kg_use_site *uses = calloc(n + 1, sizeof *uses);
+    size_t *bytes = calloc(n + 1, sizeof *bytes);
+    kg_status s = uses && bytes ? kg_plan_tier_begin(p, t, p->options.host_budget) : kg_fail(KG_FAILED, "out of host memory");
+    for (size_t i = 0; i < n && s == KG_OK; ++i) {
+        const kg_load *l = &p->tier.loads[i];
+        uses[i] = p->trace.uses[l->use];
+        uses[i].last = uses[i].first;      /* the copy has read it when compute begins to use it */
+        bytes[i] = p->read_bytes[l->use];
+    }
+    if (s == KG_OK) {
+        for (size_t i = 0; i < t->n_ticks; ++i)
+            t->busy[i] = p->host_peak;
+        t->uses = uses;
+        t->n_uses = n;
+        t->use_bytes = bytes;
+        t->passing = 1;
+        t->bandwidth = p->options.device->profile.disk;
+        s = kg_residency(t);
+    }
+    for (size_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
+        p->host_peak = t->busy[i] > p->host_peak ? t->busy[i] : p->host_peak;
+    t->uses = NULL;
+    t->use_bytes = NULL;
+    t->n_uses = 0;
+    free(uses);
+    free(bytes);
+    return s;
+}
+
+/* A card's run that the host has no room for. */
+kg_status kg_plan_refuse_host(const kg_plan *p)
+{
+    const double mib = 1048576.0;
+    size_t budget = p->options.host_budget, stays = p->options.device->profile.host_fixed;
+    kg_fail(KG_NOFIT,
+            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB page-locked by the device, %.1f MiB "
+            "staging, %.1f MiB for host work and values)",
+            (double)p->host.shortfall / mib, (double)budget / mib, (double)stays / mib, (double)p->stage / mib,
+            (double)(p->host_peak - stays - p->stage) / mib);
+    kg_hint("--ram %.0fM would do", (double)(budget + p->host.shortfall) / mib + 1);
+    return KG_NOFIT;
+}
