@@ -60,6 +60,8 @@ extern "C" const void *const __start_kg_cuda_kernels[], *const __stop_kg_cuda_ke
 kg_status kg_cuda_load_kernels(kg_cuda *c)
 {
     for (const void *const *k = __start_kg_cuda_kernels; k < __stop_kg_cuda_kernels; ++k) {
+        if (!*k)                       /* compilers align large arrays: there are gaps between those of two files */
+            continue;
         cudaFuncAttributes a;
         cudaError_t e = cudaFuncGetAttributes(&a, *k);
         if (e == cudaErrorNoKernelImageForDevice || e == cudaErrorInvalidDeviceFunction) {
