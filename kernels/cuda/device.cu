@@ -194,6 +194,7 @@ static void destroy(kg_device *d)
     kg_ring_free(&c->ring);
     if (c->dnn) {
         kg_cuda_attention_forget(c->dnn);
+        kg_cuda_conv_forget(c->dnn);
         kg_lib.cudnnDestroy(c->dnn);
     }
     if (c->lt)

@@ -1,14 +1,6 @@
 /* The table of the CUDA backend, and all of its own kernels loaded at once. */
 #include "kernels/cuda/cuda.h"
 
-/* Until every op has landed. */
-#pragma weak kg_cuda_conv_scratch
-#pragma weak kg_cuda_conv
-#pragma weak kg_cuda_conv_pack
-#pragma weak kg_cuda_channel_norm
-#pragma weak kg_cuda_latent_frames
-#pragma weak kg_cuda_pixels
-
 kg_kernels kg_cuda_kernel_table(void)
 {
     kg_kernels k = {};
