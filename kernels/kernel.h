@@ -22,6 +22,8 @@ typedef struct kg_kernels {
     void (*unary)(kg_exec *x, const kg_unary_args *a);
     void (*gated_gelu)(kg_exec *x, const kg_gated_gelu_args *a);
     void (*combine)(kg_exec *x, const kg_combine_args *a);
+    void (*fill)(kg_exec *x, const kg_fill_args *a);
+    void (*rel_bias)(kg_exec *x, const kg_rel_bias_args *a);
     void (*patchify)(kg_exec *x, const kg_patchify_args *a);
     void (*unpatchify)(kg_exec *x, const kg_patchify_args *a);
     void (*noise)(kg_exec *x, const kg_noise_args *a);

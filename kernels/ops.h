@@ -73,6 +73,18 @@ void kg_gated_gelu(kg_exec *x, kg_gated_gelu_args a);
 typedef struct kg_combine_args { kg_tensor out, term[6]; double coef[6]; int n; } kg_combine_args;   /* f32 or bf16/f16 terms, f32 out */
 void kg_combine(kg_exec *x, kg_combine_args a);
 
+/* out = value throughout. */
+typedef struct kg_fill_args { kg_tensor out; double value; } kg_fill_args;             /* any float type, dense */
+void kg_fill_with(kg_exec *x, kg_fill_args a);
+
+/* A bias by relative position, as kg_attention takes it: out[h][i] = table[bucket[i]][h]. */
+typedef struct kg_rel_bias_args {
+    kg_tensor out;     /* f32 [heads, 2 * span - 1]                                                         */
+    kg_tensor table;   /* f32, f16, bf16 [buckets, heads], dense                                            */
+    kg_tensor bucket;  /* i32 [2 * span - 1], each in 0 .. buckets - 1                                      */
+} kg_rel_bias_args;
+void kg_rel_bias(kg_exec *x, kg_rel_bias_args a);
+
 /* latent [C, T, H, W] f32 to tokens [T*(H/2)*(W/2), C*4] act, feature c*4 + q*2 + r; and back from head rows
  * [tokens, 4*C] with feature (q*2 + r)*C + c. ref: wan-spec 3.2, 3.8 */
 typedef struct kg_patchify_args { kg_tensor latent, tokens; } kg_patchify_args;

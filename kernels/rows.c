@@ -87,3 +87,27 @@ void kg_combine(kg_exec *x, kg_combine_args a)
     if (kg_front(x, "combine", KG_C_ROWS, 2.0 * a.n * (double)kg_count(&a.out), bytes) && kg_count(&a.out))
         kg_kernels_of(x)->combine(x, &a);
 }
+
+void kg_fill_with(kg_exec *x, kg_fill_args a)
+{
+    if (!kg_is_float(&a.out) || !kg_dense(&a.out)) {
+        KG_REFUSE(x, "fill", "out f32, bf16 or f16, dense", "out", &a.out);
+        return;
+    }
+    if (kg_front(x, "fill", KG_C_ROWS, 0, bytes_of(&a.out)) && kg_count(&a.out))
+        kg_kernels_of(x)->fill(x, &a);
+}
+
+void kg_rel_bias(kg_exec *x, kg_rel_bias_args a)
+{
+    int fits = a.out.rank == 2 && a.out.dtype == KG_F32 && kg_dense(&a.out) && kg_is_float(&a.table) && a.table.rank == 2 &&
+               kg_dense(&a.table) && a.table.shape[1] == a.out.shape[0] && a.bucket.rank == 1 && a.bucket.dtype == KG_I32 &&
+               a.bucket.shape[0] == a.out.shape[1];
+    if (!fits) {
+        KG_REFUSE(x, "rel_bias", "out f32 [heads, n], table [buckets, heads], bucket i32 [n]", "out, table, bucket", &a.out, &a.table,
+                  &a.bucket);
+        return;
+    }
+    if (kg_front(x, "rel_bias", KG_C_ROWS, 0, 2 * bytes_of(&a.out)) && kg_count(&a.out))
+        kg_kernels_of(x)->rel_bias(x, &a);
+}

@@ -33,6 +33,8 @@ void kg_cpu_rope_table(kg_exec *x, const kg_rope_table_args *a);
 void kg_cpu_unary(kg_exec *x, const kg_unary_args *a);
 void kg_cpu_gated_gelu(kg_exec *x, const kg_gated_gelu_args *a);
 void kg_cpu_combine(kg_exec *x, const kg_combine_args *a);
+void kg_cpu_fill(kg_exec *x, const kg_fill_args *a);
+void kg_cpu_rel_bias(kg_exec *x, const kg_rel_bias_args *a);
 void kg_cpu_patchify(kg_exec *x, const kg_patchify_args *a);
 void kg_cpu_unpatchify(kg_exec *x, const kg_patchify_args *a);
 void kg_cpu_noise(kg_exec *x, const kg_noise_args *a);

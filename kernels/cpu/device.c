@@ -18,6 +18,7 @@ static const kg_kernels cpu_kernels = {
     .linear_scratch = kg_cpu_linear_scratch, .attention_scratch = kg_cpu_attention_scratch, .conv_scratch = kg_cpu_conv_scratch,
     .linear = kg_cpu_linear, .attention = kg_cpu_attention, .residual_norm = kg_cpu_residual_norm, .rms_norm = kg_cpu_rms_norm,
     .rope_table = kg_cpu_rope_table, .unary = kg_cpu_unary, .gated_gelu = kg_cpu_gated_gelu, .combine = kg_cpu_combine,
+    .fill = kg_cpu_fill, .rel_bias = kg_cpu_rel_bias,
     .patchify = kg_cpu_patchify, .unpatchify = kg_cpu_unpatchify, .noise = kg_cpu_noise, .conv = kg_cpu_conv,
     .conv_pack = kg_cpu_conv_pack, .channel_norm = kg_cpu_channel_norm, .latent_frames = kg_cpu_latent_frames,
     .pixels = kg_cpu_pixels};

@@ -1,4 +1,4 @@
-/* Position tables and patches: small next to the products, so plain C. A tile is one row of one frame. */
+/* Position tables, patches and constants: small next to the products, so plain C. A tile is one row of one frame. */
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
@@ -100,4 +100,21 @@ void kg_cpu_unpatchify(kg_exec *x, const kg_patchify_args *a)
 {
     patch_job j = {a, 0};
     kg_cpu_for(x, a->latent.shape[1] * (a->latent.shape[2] / 2), patch_tile, &j);
+}
+
+void kg_cpu_fill(kg_exec *x, const kg_fill_args *a)
+{
+    (void)x;
+    for (int64_t i = 0; i < kg_count(&a->out); ++i)
+        put(&a->out, i, (float)a->value);
+}
+
+void kg_cpu_rel_bias(kg_exec *x, const kg_rel_bias_args *a)
+{
+    const int32_t *bucket = a->bucket.at;
+    int64_t heads = a->out.shape[0], width = a->out.shape[1];
+    (void)x;
+    for (int64_t i = 0; i < width; ++i)
+        for (int64_t h = 0; h < heads; ++h)
+            ((float *)a->out.at)[h * width + i] = get(&a->table, bucket[i] * heads + h);
 }

@@ -93,13 +93,21 @@ template <typename T, int D> __device__ __forceinline__ void scores_of(const fla
             multiply_add(s[2 * n + 1], q[k], b[2], b[3], T());
         }
     const float *bias = a.bias ? a.bias + blockIdx.y * a.bias_row : NULL;
+    if (!bias && j0 + KEYS <= a.nk) {
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                s[n][i] *= a.scale;
+        return;
+    }
 #pragma unroll
     for (int n = 0; n < KEYS / 8; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             const int64_t j = j0 + n * 8 + lane % 4 * 2 + i % 2, r = row + i / 2 * 8;
             const float more = bias && j < a.nk && r < a.nq ? bias[j - r] * (float)LOG2E : 0;
-            s[n][i] = j0 + KEYS <= a.nk || j < a.nk ? fmaf(s[n][i], a.scale, more) : -INFINITY;
+            s[n][i] = j < a.nk ? fmaf(s[n][i], a.scale, more) : -INFINITY;
         }
 }
 

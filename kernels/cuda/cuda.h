@@ -72,6 +72,8 @@ void kg_cuda_rope_table(kg_exec *x, const kg_rope_table_args *a);
 void kg_cuda_unary(kg_exec *x, const kg_unary_args *a);
 void kg_cuda_gated_gelu(kg_exec *x, const kg_gated_gelu_args *a);
 void kg_cuda_combine(kg_exec *x, const kg_combine_args *a);
+void kg_cuda_fill(kg_exec *x, const kg_fill_args *a);
+void kg_cuda_rel_bias(kg_exec *x, const kg_rel_bias_args *a);
 void kg_cuda_patchify(kg_exec *x, const kg_patchify_args *a);
 void kg_cuda_unpatchify(kg_exec *x, const kg_patchify_args *a);
 void kg_cuda_noise(kg_exec *x, const kg_noise_args *a);

@@ -1,4 +1,4 @@
-/* Passes over elements: casts and activations, gated GELU, sums with coefficients. In groups of eight where rows allow it, else one by
+/* Passes over elements: casts and activations, gated GELU, sums with coefficients, constants. In groups of eight where rows allow it, else one by
  * one. The sums of combine are f64 with no product fused into a sum: the same bits as on the CPU. */
 #include "kernels/cuda/vec.cuh"
 
@@ -156,7 +156,39 @@ extern "C" void kg_cuda_combine(kg_exec *x, const kg_combine_args *k)
     kg_cuda_launched(x, "combine");
 }
 
+/* ---- constants; a bias by relative position ---- */
+static __global__ void __launch_bounds__(THREADS) fill(void *out, kg_dtype type, int64_t count, float value)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < count)
+        kg_set(out, type, i, value);
+}
+
+extern "C" void kg_cuda_fill(kg_exec *x, const kg_fill_args *a)
+{
+    const int64_t count = kg_count(&a->out);
+    fill<<<(unsigned)((count + THREADS - 1) / THREADS), THREADS, 0, kg_cuda_stream(x)>>>(a->out.at, a->out.dtype, count, (float)a->value);
+    kg_cuda_launched(x, "fill");
+}
+
+struct rel_bias_args { float *out; const void *table; const int32_t *bucket; int64_t heads, width; kg_dtype type; };
+static __global__ void __launch_bounds__(THREADS) rel_bias(const rel_bias_args a)
+{
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < a.heads * a.width)
+        a.out[i] = kg_get(a.table, a.type, a.bucket[i % a.width] * a.heads + i / a.width);
+}
+
+extern "C" void kg_cuda_rel_bias(kg_exec *x, const kg_rel_bias_args *k)
+{
+    const rel_bias_args a = {(float *)k->out.at, k->table.at, (const int32_t *)k->bucket.at, k->out.shape[0], k->out.shape[1],
+                             k->table.dtype};
+    rel_bias<<<(unsigned)((a.heads * a.width + THREADS - 1) / THREADS), THREADS, 0, kg_cuda_stream(x)>>>(a);
+    kg_cuda_launched(x, "rel_bias");
+}
+
 #define KERNEL(f) (const void *)f
 #define TO_ALL(I) KERNEL((unary_wide<I, float>)), KERNEL((unary_wide<I, kg_bf16>)), KERNEL((unary_wide<I, __half>))
 KG_CUDA_KERNELS(elements, KERNEL(unary_any), TO_ALL(float), TO_ALL(kg_bf16), TO_ALL(__half), KERNEL(gated_any),
-                KERNEL(gated_wide<float>), KERNEL(gated_wide<kg_bf16>), KERNEL(gated_wide<__half>), KERNEL(combine));
+                KERNEL(gated_wide<float>), KERNEL(gated_wide<kg_bf16>), KERNEL(gated_wide<__half>), KERNEL(combine), KERNEL(fill),
+                KERNEL(rel_bias));

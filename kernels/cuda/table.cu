@@ -15,6 +15,8 @@ kg_kernels kg_cuda_kernel_table(void)
     k.unary = kg_cuda_unary;
     k.gated_gelu = kg_cuda_gated_gelu;
     k.combine = kg_cuda_combine;
+    k.fill = kg_cuda_fill;
+    k.rel_bias = kg_cuda_rel_bias;
     k.patchify = kg_cuda_patchify;
     k.unpatchify = kg_cuda_unpatchify;
     k.noise = kg_cuda_noise;

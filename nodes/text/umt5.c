@@ -62,7 +62,7 @@ static kg_status prepare(kg_prepare *x)
     return status;
 }
 
-/* ---- host work, once: rows of the embedding, matrices of ones and zeros ---- */
+/* ---- host work: rows of the embedding; the buckets of relative positions ---- */
 
 static float widened(const unsigned char *p, kg_dtype d)
 {
@@ -116,20 +116,15 @@ int umt5_bucket(int64_t distance, int64_t buckets)
     return first + (bucket < half ? bucket : half - 1);
 }
 
-/* outs[0]: f32 [2 * span - 1, buckets], 1 in the bucket of each key - query + span - 1; outs[1]: f32 [heads, heads], 1 in the diagonal */
-static kg_status ones(void *arg, const kg_tensor *ins, const kg_tensor *outs)
+/* The bucket of each distance key - query, from 1 - span on. */
+static kg_tensor put_buckets(kg_exec *x, const umt5 *m, int64_t span)
 {
-    (void)arg;
-    (void)ins;
-    int64_t width = outs[0].shape[0], buckets = outs[0].shape[1], heads = outs[1].shape[0];
-    float *pick = outs[0].at, *same = outs[1].at;
-    memset(pick, 0, kg_bytes(&outs[0]));
-    memset(same, 0, kg_bytes(&outs[1]));
-    for (int64_t i = 0; i < width; ++i)
-        pick[i * buckets + umt5_bucket(i - (width + 1) / 2 + 1, buckets)] = 1;
-    for (int64_t h = 0; h < heads; ++h)
-        same[h * heads + h] = 1;
-    return KG_OK;
+    int32_t bucket[2 * UMT5_TOKENS - 1];
+    for (int64_t i = 0; i < 2 * span - 1; ++i)
+        bucket[i] = umt5_bucket(i - span + 1, m->buckets);
+    kg_tensor t = kg_keep(x, KG_I32, KG_SHAPE(2 * span - 1));
+    kg_put(x, t, bucket, kg_bytes(&t));
+    return t;
 }
 
 /* ---- the encoder ---- */
@@ -177,40 +172,17 @@ static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights
     return kg_leave(x);
 }
 
-typedef struct positions { kg_tensor pick, same; } positions;       /* what ones() makes */
-
-/* A layer's table [buckets, heads] becomes bias f32 [heads, 2 * span - 1] by two products with ones and zeros, which are exact: the
- * device does it, and nobody waits for the host between layers. */
-static void spread(kg_exec *x, kg_tensor bias, kg_tensor table, const positions *p)
-{
-    kg_tensor turned = kg_temp(x, KG_F32, KG_SHAPE(table.shape[1], table.shape[0]));
-    kg_linear(x, (kg_linear_args){.out = turned, .in = p->same, .weight = table});
-    kg_linear(x, (kg_linear_args){.out = bias, .in = turned, .weight = p->pick});
-}
-
-static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], const positions *p, kg_dtype act)
+static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], kg_tensor bucket, kg_dtype act)
 {
     kg_weights w;
     if (kg_enter(x, "layer", i, m->layers) || kg_use(x, MODEL, i, &w))
         return 1;
-    kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, p->pick.shape[0]));
-    spread(x, bias, w.t[UMT5_BIAS], p);
+    kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, bucket.shape[0]));
+    kg_rel_bias(x, (kg_rel_bias_args){.out = bias, .table = w.t[UMT5_BIAS], .bucket = bucket});
     for (int b = 0; b < BRANCHES; ++b)
         if (attend(x, m, h[b], &w, bias, act) || feed_forward(x, m, h[b], &w, act))
             return 1;
     return kg_leave(x);
-}
-
-/* Zeros into rest [rows, dim]: what is finite less itself, then copies of what is zero already. */
-static void clear(kg_exec *x, kg_tensor rest, kg_tensor finite)
-{
-    int64_t rows = rest.shape[0], done = finite.shape[0] < rows ? finite.shape[0] : rows;
-    kg_tensor some = kg_slice(finite, 0, done);
-    kg_combine(x, (kg_combine_args){.out = kg_slice(rest, 0, done), .term = {some, some}, .coef = {1, -1}, .n = 2});
-    for (int64_t n; done < rows; done += n) {
-        n = done < rows - done ? done : rows - done;
-        kg_unary(x, (kg_unary_args){.out = kg_slice(rest, done, n), .in = kg_slice(rest, 0, n), .op = KG_UNARY_COPY});
-    }
 }
 
 /* The last norm writes the real rows of an output; the others are zero. */
@@ -224,7 +196,7 @@ static int finish(kg_exec *x, const umt5 *m, const kg_tensor h[BRANCHES])
         kg_tensor out = kg_out(x, b);
         norm(x, kg_slice(out, 0, n), h[b], w.t[0]);
         if (n < UMT5_TOKENS)
-            clear(x, kg_slice(out, n, UMT5_TOKENS - n), h[b]);
+            kg_fill_with(x, (kg_fill_args){.out = kg_slice(out, n, UMT5_TOKENS - n), .value = 0});
     }
     return kg_leave(x);
 }
@@ -241,13 +213,9 @@ static kg_status execute(kg_exec *x)
         kg_work(x, embed, &(embed_arg){m, t->ids[b], t->n[b]}, sizeof(embed_arg), 0, NULL, 1, &h[b],
                 (size_t)m->dim * kg_dtype_bytes(m->table_dtype));
     }
-    int64_t span = t->n[0] > t->n[1] ? t->n[0] : t->n[1];
-    positions at;
-    at.pick = kg_keep(x, KG_F32, KG_SHAPE(2 * span - 1, m->buckets));
-    at.same = kg_keep(x, KG_F32, KG_SHAPE(m->heads, m->heads));
-    kg_work(x, ones, NULL, 0, 0, NULL, 2, (kg_tensor[]){at.pick, at.same}, 0);
+    kg_tensor bucket = put_buckets(x, m, t->n[0] > t->n[1] ? t->n[0] : t->n[1]);
     for (int i = 0; i < m->layers; ++i)
-        if (layer(x, m, i, h, &at, act))
+        if (layer(x, m, i, h, bucket, act))
             return kg_error_last()->status;
     finish(x, m, h);
     return kg_error_last()->status;

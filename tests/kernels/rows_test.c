@@ -248,6 +248,29 @@ static uint64_t patches(int threads, kg_dtype type)
     return hash;
 }
 
+static void constants(kg_dtype type)
+{
+    enum { HEADS = 5, WIDTH = 77, BUCKETS = 9 };
+    ops_machine m = ops_open(1, (size_t)1 << 20);
+    uint64_t seed = 21;
+    kg_tensor out = ops_out(m.x, KG_F32, HEADS, WIDTH, 0), table = ops_rows(m.x, type, BUCKETS, HEADS, 0, &seed);
+    kg_tensor bucket = kg_temp(m.x, KG_I32, KG_SHAPE(WIDTH)), filled = ops_out(m.x, type, 6, 50, 0);
+    for (int i = 0; i < WIDTH; ++i)
+        ((int32_t *)ops_host(&bucket))[i] = (int32_t)(test_next(&seed) % BUCKETS);
+    OPS_RUN(kg_rel_bias(m.x, (kg_rel_bias_args){.out = out, .table = table, .bucket = bucket}));
+    int wrong = 0;
+    for (int h = 0; h < HEADS; ++h)
+        for (int i = 0; i < WIDTH; ++i)
+            wrong += ops_get(&out, h, i) != ops_get(&table, ((int32_t *)ops_host(&bucket))[i], h);
+    OPS_RUN(kg_fill_with(m.x, (kg_fill_args){.out = kg_slice(filled, 2, 3), .value = -1.5}));
+    for (int i = 0; i < 300; ++i) {
+        double v = ops_get(&filled, i / 50, i % 50);
+        wrong += i >= 100 && i < 250 ? v != -1.5 : v == v;
+    }
+    CHECK(!wrong && kg_error_last()->status == KG_OK, "%d values: %s", wrong, kg_error_last()->message);
+    ops_close(&m);
+}
+
 static void all_forms(void)
 {
     for (int form = 0; form < 32; ++form) {
@@ -282,8 +305,8 @@ static void refusals(void)
     uint64_t seed = 1;
     kg_tensor a = ops_rows(m.x, KG_F32, 3, 8, 0, &seed), b = ops_rows(m.x, KG_F32, 3, 9, 0, &seed);
     static const char *const op[] = {"residual_norm", "rms_norm", "rope_table", "unary", "gated_gelu",
-                                     "combine", "patchify", "unpatchify", "noise"};
-    for (int i = 0; i < 9; ++i) {
+                                     "combine", "patchify", "unpatchify", "fill", "rel_bias", "noise"};
+    for (int i = 0; i < 11; ++i) {
         switch (i) {
         case 0: kg_residual_norm(m.x, (kg_residual_norm_args){.x = a, .y = b}); break;
         case 1: kg_rms_norm(m.x, (kg_rms_norm_args){.in = a, .out = a, .weight = kg_at(b, 0)}); break;
@@ -293,6 +316,8 @@ static void refusals(void)
         case 5: kg_combine(m.x, (kg_combine_args){.out = a, .term = {a, b}, .coef = {1, 1}, .n = 2}); break;
         case 6: kg_patchify(m.x, (kg_patchify_args){.latent = a, .tokens = b}); break;
         case 7: kg_unpatchify(m.x, (kg_patchify_args){.latent = a, .tokens = b}); break;
+        case 8: kg_fill_with(m.x, (kg_fill_args){.out = kg_slice_cols(a, 0, 4)}); break;
+        case 9: kg_rel_bias(m.x, (kg_rel_bias_args){.out = a, .table = b, .bucket = kg_at(b, 0)}); break;
         default: kg_noise(m.x, (kg_noise_args){.out = kg_slice_cols(a, 0, 4)}); break;
         }
         CHECK(kg_error_last()->status != KG_OK && strstr(kg_error_last()->message, op[i]), "%s: %s", op[i], kg_error_last()->message);
@@ -310,6 +335,8 @@ int main(void)
         all_forms();
     }
     CHECK(tables(1) == tables(2), "threads");
+    for (int t = 0; t < 3; ++t)
+        constants(types[t]);
     CHECK(patches(1, KG_F32) == patches(2, KG_F32), "threads");
     CHECK(patches(1, KG_BF16) == patches(2, KG_BF16), "threads");
     CHECK(patches(1, KG_F16) == patches(2, KG_F16), "threads");

@@ -58,6 +58,8 @@ SIM_KERNEL(rope_table, kg_rope_table_args)
 SIM_KERNEL(unary, kg_unary_args)
 SIM_KERNEL(gated_gelu, kg_gated_gelu_args)
 SIM_KERNEL(combine, kg_combine_args)
+SIM_KERNEL(fill, kg_fill_args)
+SIM_KERNEL(rel_bias, kg_rel_bias_args)
 SIM_KERNEL(patchify, kg_patchify_args)
 SIM_KERNEL(unpatchify, kg_patchify_args)
 SIM_KERNEL(noise, kg_noise_args)
@@ -70,6 +72,7 @@ SIM_KERNEL(pixels, kg_pixels_args)
 static kg_kernels sim_kernels = {
     .linear = sim_linear, .attention = sim_attention, .residual_norm = sim_residual_norm, .rms_norm = sim_rms_norm,
     .rope_table = sim_rope_table, .unary = sim_unary, .gated_gelu = sim_gated_gelu, .combine = sim_combine,
+    .fill = sim_fill, .rel_bias = sim_rel_bias,
     .patchify = sim_patchify, .unpatchify = sim_unpatchify, .noise = sim_noise, .conv = sim_conv, .conv_pack = sim_conv_pack,
     .channel_norm = sim_channel_norm, .latent_frames = sim_latent_frames, .pixels = sim_pixels};
 
