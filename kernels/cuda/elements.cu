@@ -1,5 +1,5 @@
-/* Passes over elements: casts and activations, gated GELU, sums with coefficients, constants. In groups of eight where rows allow it, else one by
- * one. The sums of combine are f64 with no product fused into a sum: the same bits as on the CPU. */
+/* Passes over elements: casts and activations, gated GELU, sums with coefficients, constants. In groups of eight where rows allow it,
+ * else one by one. The sums of combine are f64 with no product fused into a sum: the same bits as on the CPU. */
 #include "kernels/cuda/vec.cuh"
 
 enum { THREADS = 256 };
