@@ -11,15 +11,24 @@ static inline int test_on_card(void)
     return name && !strcmp(name, "cuda");
 }
 
+static kg_device *test_card_;      /* stays open to the end: starting one takes a while */
+
 /* A device that was asked for and is not there is no finding: the test program ends. Threads are the CPU's; 0: all. */
 static inline kg_device *test_device(int threads)
 {
-    kg_device *d = test_on_card() ? kg_cuda_new(0) : kg_cpu_new(threads);
+    kg_device *d = test_card_ ? test_card_ : test_on_card() ? kg_cuda_new(0) : kg_cpu_new(threads);
     if (!d) {
         fprintf(stderr, "no device: %s\n", kg_error_last()->message);
         exit(1);
     }
+    test_card_ = d->host_memory ? NULL : d;
     return d;
+}
+
+static inline void test_device_free(kg_device *d)
+{
+    if (d != test_card_)
+        kg_device_free(d);
 }
 
 static inline int test_precision(void)

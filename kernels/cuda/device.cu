@@ -4,6 +4,7 @@
 #include <new>
 #include <sched.h>
 #include <string.h>
+#include <time.h>
 
 void kg_cuda_current(const kg_cuda *c)
 {
@@ -152,8 +153,10 @@ static kg_status sync_event(kg_device *d, kg_event e)
     cudaError_t got = cudaErrorNotReady;
     for (int i = 0; i < 20 && got == cudaErrorNotReady; ++i)
         got = cudaEventQuery(event);
-    if (got == cudaErrorNotReady)
+    if (got == cudaErrorNotReady) {
+        cudaGetLastError();                        /* no error, but kept as one */
         got = cudaEventSynchronize(event);
+    }
     if (kg_cuda_check(c, e.lane, got, "waiting for the card") != KG_OK)
         return KG_FAILED;
     uint64_t known = l->done.load();
@@ -246,7 +249,7 @@ static kg_status make_lanes(kg_cuda *c)
         if (kg_ring_new(c, &l->stage, KG_RING_WRITE) != KG_OK)
             return KG_FAILED;
     }
-    return kg_ring_new(c, &c->ring, KG_RING_READ);
+    return KG_OK;
 }
 
 static kg_status make_handles(kg_cuda *c)
@@ -270,27 +273,45 @@ static int reader_count()
     return cores > 10 ? 8 : cores > 3 ? cores - 2 : 2;
 }
 
+static double now()
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 static kg_status start(kg_cuda *c)
 {
+    double began = now();
     kg_cuda_memory_before(c);
+    c->took[KG_TOOK_NVML] = now() - began;
+    began = now();
     cudaError_t e = cudaInitDevice(c->index, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid);
     if (e == cudaSuccess)
         e = cudaSetDevice(c->index);
     if (e != cudaSuccess)
         return kg_fail(KG_FAILED, "cuda:%d does not start: %s (%d)", c->index, cudaGetErrorString(e), (int)e);
-    int locks = 0;
-    cudaDeviceGetAttribute(&locks, cudaDevAttrHostRegisterReadOnlySupported, c->index);
-    c->register_maps = locks;
-    if (kg_cuda_load_kernels(c) != KG_OK || make_lanes(c) != KG_OK || make_handles(c) != KG_OK)
+    c->took[KG_TOOK_CONTEXT] = now() - began;
+    began = now();
+    if (kg_cuda_load_kernels(c) != KG_OK || make_lanes(c) != KG_OK)
         return KG_FAILED;
+    c->took[KG_TOOK_KERNELS] = now() - began;
+    began = now();
+    if (make_handles(c) != KG_OK)
+        return KG_FAILED;
+    c->took[KG_TOOK_HANDLES] = now() - began;
+    began = now();
     if (!(c->readers = kg_pool_new(reader_count())))
         return kg_fail(KG_FAILED, "cannot start %d threads", reader_count());
-    return kg_cuda_measure(c);
+    kg_status s = kg_cuda_measure(c);
+    c->took[KG_TOOK_MEASURES] = now() - began;
+    return s;
 }
 
 kg_device *kg_cuda_new(int index)
 {
     int cc = 0, sms = 0;
+    double began = now();
     if (kg_cuda_find(index, &cc, &sms) != KG_OK || kg_cuda_libs_open() != KG_OK)
         return NULL;
     kg_cuda *c = new (std::nothrow) kg_cuda();
@@ -301,6 +322,8 @@ kg_device *kg_cuda_new(int index)
     c->index = index;
     c->cc = cc;
     c->sms = sms;
+    c->register_maps = 1;
+    c->took[KG_TOOK_LIBRARIES] = now() - began;
     c->kernels = kg_cuda_kernel_table();
     c->device.ops = ops();
     c->device.kernels = &c->kernels;

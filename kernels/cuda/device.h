@@ -48,10 +48,12 @@ struct kg_map {                        /* a mapped file                         
     kg_map *next;
 };
 
+enum { KG_TOOK_LIBRARIES, KG_TOOK_NVML, KG_TOOK_CONTEXT, KG_TOOK_KERNELS, KG_TOOK_HANDLES, KG_TOOK_MEASURES, KG_TOOKS };
 struct kg_cuda {
     kg_device device;                  /* first: a kg_device * is a kg_cuda *                      */
     int index, cc, sms;
-    int register_maps;                 /* read-only maps can be page-locked here                   */
+    double took[KG_TOOKS];             /* seconds of each part of the start                        */
+    int register_maps;                 /* read-only maps can be page-locked here, as far as is known */
     kg_kernels kernels;
     kg_lane lane[KG_LANES];
     cublasLtHandle_t lt;
@@ -62,7 +64,7 @@ struct kg_cuda {
     size_t used_before;                /* bytes in use on the card before this process came        */
 
     std::mutex reading;                /* one read at a time: ring, maps                           */
-    kg_ring ring;
+    kg_ring ring;                      /* made when it is first needed: locking pages takes a while */
     kg_map *maps;
     kg_pool *readers;                  /* threads that copy a file's bytes into the ring           */
 

@@ -120,7 +120,7 @@ static kg_status to_card(kg_cuda *c, int lane, void *dst, const void *src, size_
 
 static kg_status read_through(kg_cuda *c, int lane, char *dst, const struct kg_file *f, uint64_t offset, size_t bytes)
 {
-    kg_status s = KG_OK;
+    kg_status s = c->ring.base ? KG_OK : kg_ring_new(c, &c->ring, KG_RING_READ);
     for (size_t at = 0; at < bytes && s == KG_OK;) {
         size_t n = bytes - at < PIECE ? bytes - at : PIECE;
         char *p = kg_ring_take(c, &c->ring, lane, n);

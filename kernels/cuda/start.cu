@@ -186,7 +186,7 @@ static void measure_copies(kg_cuda *c, double *link, double *memory)
     char *p = NULL;
     *link = *memory = 0;
     if (cudaMalloc((void **)&p, 2 * PROBE) == cudaSuccess) {
-        *link = copy_rate(c, p, c->ring.base, KG_RING_READ, 4, cudaMemcpyHostToDevice);
+        *link = copy_rate(c, p, c->lane[KG_LANE_COPY].stage.base, KG_RING_SLOTS * KG_RING_WRITE, 16, cudaMemcpyHostToDevice);
         *memory = 2 * copy_rate(c, p + PROBE, p, PROBE, 4, cudaMemcpyDeviceToDevice);
         cudaFree(p);
     }
@@ -215,6 +215,9 @@ static void set_rates(const kg_cuda *c, kg_profile *p, double clock, double memo
     p->rate[KG_C_HOST] = 2e9;
 }
 
+/* What comes after the start all the same: kernels of cuBLASLt and cuDNN as they are first used, and the pool's last 2 MiB page. */
+enum : size_t { KG_CUDA_LATER = (size_t)10 << 20 };
+
 kg_status kg_cuda_measure(kg_cuda *c)
 {
     cudaDeviceProp card;
@@ -239,7 +242,7 @@ kg_status kg_cuda_measure(kg_cuda *c)
              lt / 10000, lt / 100 % 100, lt % 100, v / 10000, v / 100 % 100, v % 100, KG_EPOCH);
     if (kg_cuda_check(c, -1, cudaMemGetInfo(&c->free_at_start, &total), "asking for free memory") != KG_OK)
         return KG_FAILED;
-    p->fixed = kg_cuda_used(&c->device);
+    p->fixed = kg_cuda_used(&c->device) + KG_CUDA_LATER;
     p->memory = c->free_at_start + p->fixed;
     return kg_cuda_failed(c);
 }
@@ -255,7 +258,10 @@ void kg_cuda_describe(const kg_device *d, char *out, size_t n)
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     snprintf(out, n, "compute capability %d.%d, %d multiprocessors, %.1f GiB (%.1f free, %.2f of it taken by this process), host to "
-             "device %.1f GB/s, memory %.0f GB/s read and written, driver CUDA %d.%d, runtime %d.%d", c->cc / 10, c->cc % 10, c->sms,
+             "device %.1f GB/s, memory %.0f GB/s read and written, driver CUDA %d.%d, runtime %d.%d; start: libraries %.2f s, NVML %.2f, "
+             "context %.2f, kernels %.2f, handles %.2f, measuring %.2f", c->cc / 10, c->cc % 10, c->sms,
              (double)total / gib, (double)there / gib, (double)d->profile.fixed / gib, d->profile.copy / 1e9,
-             d->profile.rate[KG_C_ROWS] / 0.9e9, driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+             d->profile.rate[KG_C_ROWS] / 0.9e9, driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
+             c->took[KG_TOOK_LIBRARIES], c->took[KG_TOOK_NVML], c->took[KG_TOOK_CONTEXT], c->took[KG_TOOK_KERNELS],
+             c->took[KG_TOOK_HANDLES], c->took[KG_TOOK_MEASURES]);
 }

@@ -42,7 +42,7 @@ int main(void)
     cJSON_Delete(counts);
     cJSON_Delete(seeds);
     kg_eager_free(x);
-    kg_device_free(device);
+    test_device_free(device);
     golden_close(&g);
     return TEST_END();
 }

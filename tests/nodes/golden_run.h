@@ -56,7 +56,7 @@ static inline float *session_run(session *s, int node, int port, int64_t *count)
     CHECK(ok, "%s: %s %s", kg_error_last()->path, kg_error_last()->message, kg_error_last()->hint);
     kg_run_free(run);
     kg_plan_free(plan);
-    kg_device_free(device);
+    test_device_free(device);
     if (!ok)
         free(out);
     return ok ? out : NULL;
