@@ -63,8 +63,6 @@ kg_status kg_cuda_load_kernels(kg_cuda *c)
         if (!*k)                       /* compilers align large arrays: there are gaps between those of two files */
             continue;
         cudaFuncAttributes a;
-        if (!*k)
-            continue;                              /* between two files' lists */
         cudaError_t e = cudaFuncGetAttributes(&a, *k);
         if (e == cudaErrorNoKernelImageForDevice || e == cudaErrorInvalidDeviceFunction) {
             kg_fail(KG_FAILED, "cuda:%d has compute capability %d.%d; this build has no kernels for it", c->index, c->cc / 10, c->cc % 10);
