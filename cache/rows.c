@@ -135,7 +135,7 @@ static int read_row(kg_store *s, int table, int64_t id, const kg_cache_row *want
     int good = kg_row_parse(q, 0, table, &row);
     uint64_t checksum = (uint64_t)sqlite3_column_int64(q, KG_ROW_WIDTH);
     sqlite3_reset(q);
-    if (!good || (wanted && (wanted->bytes != row.bytes || !kg_key_equal(&wanted->key, &row.key))))
+    if (!good || (wanted && (wanted->bytes != row.bytes || wanted->step != row.step || !kg_key_equal(&wanted->key, &row.key))))
         return 0;
     XXH3_state_t *sum = XXH3_createState();
     if (!sum)
@@ -173,14 +173,14 @@ static void warn_bad(kg_store *s, int table, const kg_key *key)
 
 int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst)
 {
-    kg_cache_row found;
+    kg_cache_row found = {0};
     uint64_t bytes = 0;
     if (kg_db_run(s, SQL_BEGIN))
         return 0;
     int64_t id = kg_row_find(s, table, &row->key, row->tag, &found);
     int good = id ? read_row(s, table, id, row, dst, &bytes) : -1;
     kg_db_end(s, 1);
-    if (!good && found.bytes == row->bytes) {
+    if (!good && found.bytes == row->bytes && found.step == row->step) {       /* not what another process has put there */
         warn_bad(s, table, &row->key);
         kg_row_remove(s, table, id);
     }

@@ -103,6 +103,26 @@ static void need(kg_plan *p, int node)
             need(p, n->from[i]);
 }
 
+/* The bytes are read here: another process that works on the same may put those of a later step in their place before this run
+ * begins, and the plan is made for this one. */
+static void find_checkpoint(kg_plan *p, int node)
+{
+    kg_cache *c = p->options.cache;
+    kg_pnode *q = &p->node[node];
+    kg_key k = kg_plan_checkpoint_key(p, node);
+    int good = 0, there = c && p->options.force < 2 && !p->graph->node[node]->resource;
+    for (int tries = 0; there && !good && tries < 3; ++tries) {
+        there = c->ops->checkpoint_find(c, &k, p->options.device->tag, &q->checkpoint);
+        if (!there || p->options.dry)
+            break;
+        free(q->saved);
+        q->saved = malloc(q->checkpoint.bytes + 1);
+        good = q->saved && c->ops->read(c, &q->checkpoint, q->saved);
+    }
+    if (!good && !(there && p->options.dry))
+        q->checkpoint.bytes = 0;
+}
+
 static kg_status prepare(kg_plan *p)
 {
     for (int i = 0; i < p->count; ++i) {
@@ -121,10 +141,7 @@ static kg_status prepare(kg_plan *p)
             kg_error_path(path);
             return s;
         }
-        kg_cache *c = p->options.cache;
-        kg_key k = kg_plan_checkpoint_key(p, i);
-        if (!c || p->options.force > 1 || n->resource || !c->ops->checkpoint_find(c, &k, p->options.device->tag, &q->checkpoint))
-            q->checkpoint.bytes = 0;
+        find_checkpoint(p, i);
     }
     return KG_OK;
 }
@@ -331,8 +348,9 @@ static kg_status refuse(kg_plan *p)
             (double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) / mib,
             (double)(p->options.device->profile.fixed + p->host_peak) / mib, top[0].name, (double)top[0].bytes / mib,
             top[1].name, (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
+    /* What is taken before the run is measured anew each time, and differs by some hundred KiB. */
     kg_hint("%s %.0fM would do", p->options.device->profile.discrete ? "--vram" : "--ram",
-            ((double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) + (double)t->shortfall) / mib + 1);
+            ((double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) + (double)t->shortfall) / mib + 3);
     return KG_NOFIT;
 }
 
@@ -460,6 +478,7 @@ void kg_plan_free(kg_plan *p)
             free(q->rows[o]);
         }
         kg_plan_free(q->part);
+        free(q->saved);
         if (q->prepared.destroy)
             q->prepared.destroy(q->prepared.result);
     }

@@ -16,6 +16,7 @@ typedef struct kg_pnode {
     kg_cache_row *rows[KG_GRAPH_PORTS];    /* cached: one an item                                        */
     kg_prepare prepared;
     kg_cache_row checkpoint;       /* bytes 0: none                                                      */
+    void *saved;                   /* its bytes, until the run has taken them                            */
     int unit;
     uint32_t first, last;          /* lifetime of its values in ticks                                    */
     struct kg_plan *part;          /* root of a unit on the host: the unit's own plan                    */

@@ -97,22 +97,23 @@ void kg_run_save(kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_te
 
 int kg_run_restore(kg_run *r, kg_exec *x, const kg_tensor *tensors, int n)
 {
-    const kg_cache_row *row = &r->plan->node[x->node].checkpoint;
+    kg_pnode *q = &r->plan->node[x->node];
     size_t bytes = 0;
     for (int i = 0; i < n; ++i)
         bytes += kg_bytes(&tensors[i]);
-    char *p = malloc(bytes + 1), *at = p;
+    const char *at = q->saved;
     kg_cache *c = r->plan->options.cache;
-    int good = p && row->bytes == bytes && c->ops->read(c, row, p);
+    int good = at && q->checkpoint.bytes == bytes;
     for (int i = 0; i < n && good; ++i) {
         if (r->device->ops->write(r->device, KG_LANE_COMPUTE, tensors[i].at, at, kg_bytes(&tensors[i])) != KG_OK)
             break;
         at += kg_bytes(&tensors[i]);
     }
-    free(p);
+    free(q->saved);
+    q->saved = NULL;
     if (!good) {
-        c->ops->checkpoint_drop(c, &row->key);
-        kg_fail(KG_FAILED, "the checkpoint at step %lld cannot be read", (long long)row->step);
+        c->ops->checkpoint_drop(c, &q->checkpoint.key);
+        kg_fail(KG_FAILED, "the checkpoint at step %lld cannot be read", (long long)q->checkpoint.step);
         kg_hint("it has been dropped: run again to start from the first step");
     }
     return kg_error_last()->status != KG_OK;
