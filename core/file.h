@@ -36,7 +36,7 @@ void kg_file_unref(kg_file *f);
 kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes);   /* all of it, or an error */
 char *kg_file_text(const kg_file *f, size_t max, size_t *bytes);                      /* whole, NUL-terminated, malloc */
 
-/* May this path be written? Typed paths, and new files in the current folder. */
+/* May this path be written? Typed paths, and new files in the current folder; the folder must be there and take files. */
 kg_status kg_files_may_write(kg_files *f, const char *path);
 /* Output under a temporary name beside path, made final by commit in one rename; abort removes it. A full disk never leaves half
  * a file under the final name. */

@@ -7,6 +7,7 @@
 
 #include "core/graph_internal.h"
 #include "core/param.h"
+#include "core/paths.h"
 
 kg_graph *kg_graph_new(const kg_graph_options *o)
 {
@@ -211,6 +212,30 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
     return KG_OK;
 }
 
+/* The path that a sink writes through param p, or NULL. */
+static const char *written(const kg_gnode *n, const kg_param *p)
+{
+    return n->type->flags & KG_SINK && p->type == KG_T_OUT ? *(const char *const *)((const char *)n->params + p->offset) : NULL;
+}
+
+static int same_file(const char *a, const char *b)
+{
+    char one[PATH_MAX], two[PATH_MAX];
+    const char *a_name = strrchr(a, '/'), *b_name = strrchr(b, '/');
+    return !strcmp(a_name ? a_name + 1 : a, b_name ? b_name + 1 : b) && kg_path_plain(a, one) && kg_path_plain(b, two) && !strcmp(one, two);
+}
+
+/* Of two nodes that write one file, one would work for nothing. */
+static kg_status written_once(const kg_graph *g, const kg_gnode *n)
+{
+    for (const kg_param *p = n->type->params; p && p->name; ++p)
+        for (int i = 0; i < g->count && written(n, p); ++i)
+            for (const kg_param *q = g->node[i]->type->params; q && q->name; ++q)
+                if (written(g->node[i], q) && same_file(written(n, p), written(g->node[i], q)))
+                    return kg_fail(KG_USAGE, "param %s: %s writes '%s' too", p->name, g->node[i]->type->name, written(n, p));
+    return KG_OK;
+}
+
 static kg_gnode *node_make(kg_graph *g, const kg_node_type *t, const char *label)
 {
     (void)g;
@@ -258,6 +283,8 @@ int kg_graph_add(kg_graph *g, const char *type, const char *label, const kg_arg 
         s = complete(n);
     if (s == KG_OK)
         s = infer(g, n);
+    if (s == KG_OK)
+        s = written_once(g, n);
     if (s != KG_OK) {
         node_path(n);
         node_drop(n);

@@ -24,7 +24,7 @@ static int new_here(const char *path, const char *plain)
            kg_path_is_name(name) && lstat(plain, &st) && errno == ENOENT;
 }
 
-kg_status kg_files_may_write(kg_files *f, const char *path)
+static kg_status permitted(kg_files *f, const char *path)
 {
     char plain[PATH_MAX];
     if (!path || !kg_path_plain(path, plain))
@@ -38,6 +38,28 @@ kg_status kg_files_may_write(kg_files *f, const char *path)
     kg_hint("type the path on the command line (--out FILE); a script itself may only make new "
             "files in the current folder");
     return status;
+}
+
+/* Asked when the graph is made: what cannot be written is found before hours of work, not after. */
+static kg_status place_there(const char *path)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash && slash > path ? (int)(slash - path) : 1, slash ? path : ".");
+    if (stat(folder, &st) || !S_ISDIR(st.st_mode))
+        return kg_fail(KG_USAGE, "cannot write '%s': there is no folder '%s'", path, folder);
+    if (access(folder, W_OK | X_OK))
+        return kg_fail(KG_USAGE, "cannot write '%s': %s", path, strerror(errno));
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return kg_fail(KG_USAGE, "'%s' is a folder; an output is a file", path);
+    return KG_OK;
+}
+
+kg_status kg_files_may_write(kg_files *f, const char *path)
+{
+    kg_status status = permitted(f, path);
+    return status ? status : place_there(path);
 }
 
 /* ---- outputs ---- */
@@ -91,7 +113,7 @@ kg_status kg_output_open(kg_output *o, kg_files *f, const char *path)
 {
     mode_t mode;
     *o = (kg_output){.fd = -1};
-    kg_status status = kg_files_may_write(f, path);
+    kg_status status = permitted(f, path);
     if (!status)
         status = resolve_target(o, path, &mode);
     if (status)

@@ -1,13 +1,16 @@
 -- Text to video with the small model beside this file: shapes in colours that move, 128x128.
 -- kino run graphs/demo/t2v.lua --prompt "a red circle moves left over a blue background" --out demo.mp4
 
+local function up16(n) return math.ceil(n / 16) * 16 end
+
 return kino.template{
   doc = "A coloured shape that moves, from a sentence.",
   params = {
     prompt   = kino.string{ "a red circle moves left over a blue background", doc = "what the video shows" },
     negative = kino.string{ "", doc = "what it does not show" },
     out      = kino.out{ "demo.mp4", doc = "MP4 file to write; a contact sheet goes beside it, as PNG" },
-    size     = kino.size{ "128x128", doc = "width x height" },
+    size     = kino.size{ "128x128", doc = "width x height; multiples of 16 unless fit is crop" },
+    fit      = kino.choice{ "exact", "crop", default = "exact", doc = "crop: render the next size up, and cut" },
     frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
     steps    = kino.int{ 20, min = 1, max = 1000, doc = "denoising steps" },
     guidance = kino.number{ 4, min = 0, max = 100, doc = "weight of the prompt" },
@@ -23,12 +26,14 @@ return kino.template{
   graph = function(p)
     local model  = kino.wan.model{ path = p.model }
     local text   = kino.text.umt5{ model = kino.text.load{ path = p.text_encoder }, prompt = p.prompt, negative = p.negative }
+    local crop   = p.fit == "crop"
     local latent = kino.wan.sample{ "main",
       model = model, text = text.text, negative = text.negative,
-      width = p.size.w, height = p.size.h, frames = p.frames,
+      width = crop and up16(p.size.w) or p.size.w, height = crop and up16(p.size.h) or p.size.h, frames = p.frames,
       steps = p.steps, guidance = p.guidance, shift = p.shift, solver = p.solver, schedule = p.schedule, seed = p.seed,
     }
     local video = kino.wan.decode{ vae = kino.wan.vae{ path = p.vae }, latent = latent }
+    if crop then video = kino.video.crop{ video = video, width = p.size.w, height = p.size.h } end
     local sheet = kino.image.sheet{ video = video, columns = 6 }
     return {
       video = kino.video.save{ video = video, path = p.out, fps = p.fps },
