@@ -41,8 +41,9 @@ static const char usage[] =
 static kg_status dispatch(kino_options *o)
 {
     if (!o->command || !strcmp(o->command, "help") || (o->help && !o->target)) {
-        fputs(usage, stdout);
-        return o->command || o->help ? KG_OK : KG_USAGE;
+        int asked = o->command || o->help;
+        fputs(usage, asked ? stdout : stderr);
+        return asked ? KG_OK : KG_USAGE;
     }
     if (!strcmp(o->command, "run") || !strcmp(o->command, "plan") || !strcmp(o->command, "check"))
         return kino_run(o);

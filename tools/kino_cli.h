@@ -3,6 +3,7 @@
 #define KG_TOOLS_KINO_CLI_H
 
 #include <signal.h>
+#include <stdio.h>
 
 #include "cache/cache.h"
 #include "core/run.h"
@@ -16,7 +17,7 @@ typedef struct kino_options {
     const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from, *fault;
     int strict, force, json, quiet, help, threads;
     kg_script_value value[KINO_VALUES];    /* --NAME VALUE, in order; files read, memory kept to the end */
-    int values;
+    int values, typed;                     /* of them, those that no --from FILE brought come first      */
 } kino_options;
 
 extern volatile sig_atomic_t kino_interrupted;
@@ -25,14 +26,17 @@ extern volatile sig_atomic_t kino_interrupted;
 kg_status kino_options_read(kino_options *o, int argc, char **argv);
 kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */
 void kino_error_print(const kino_options *o);                /* the thread's error, for people or as JSON   */
+int kino_steers(const char *s);                              /* bytes of a control character at s, or 0     */
+void kino_print_plain(const char *s, FILE *to);              /* text of a file: nothing steers a terminal   */
 char *kino_file_text(const char *path);                      /* malloc; NULL with KG_INPUT                  */
 int kino_value_find(const kino_options *o, const char *name);
-kg_status kino_value_add(kino_options *o, const char *name, const char *text);
+kg_status kino_value_put(kino_options *o, const char *name, char *text);     /* takes text; replaces an earlier one */
 
 kg_status kino_run(kino_options *o);                         /* run, plan, check                            */
 kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d);       /* events until the end        */
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d);
 kg_status kino_from(kino_options *o);                        /* turns --from FILE into script and values    */
+kg_status kino_from_outputs(const kino_options *o, const kg_script_doc *d);  /* refuses outputs that the file named */
 char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d);
 kg_status kino_nodes(const kino_options *o);
 kg_status kino_inspect(const kino_options *o);

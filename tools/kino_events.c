@@ -31,11 +31,17 @@ static void error_json(const kg_error *e)
     print_json(o);
 }
 
-/* Errors quote scripts and files: nothing in them may steer a terminal. */
-static void print_plain(const char *s)
+/* Length of a character that would steer a terminal (also U+0080 to U+009F, two bytes), or 0. */
+int kino_steers(const char *s)
 {
-    for (; *s; ++s)
-        fputc((unsigned char)*s < 32 || *s == 127 ? '?' : *s, stderr);
+    unsigned char a = (unsigned char)s[0], b = a ? (unsigned char)s[1] : 0;
+    return a < 32 || a == 127 ? 1 : a == 0xc2 && b >= 0x80 && b < 0xa0 ? 2 : 0;
+}
+
+void kino_print_plain(const char *s, FILE *to)
+{
+    for (int n; *s; s += n ? n : 1)
+        fputc((n = kino_steers(s)) ? '?' : *s, to);
 }
 
 void kino_error_print(const kino_options *o)
@@ -44,11 +50,11 @@ void kino_error_print(const kino_options *o)
     if (o->json)
         error_json(e);
     fputs("kino: ", stderr);
-    print_plain(e->path);
+    kino_print_plain(e->path, stderr);
     fputs(e->path[0] ? ": " : "", stderr);
-    print_plain(e->message);
+    kino_print_plain(e->message, stderr);
     fputs(e->hint[0] ? "\n      " : "", stderr);
-    print_plain(e->hint);
+    kino_print_plain(e->hint, stderr);
     fputc('\n', stderr);
 }
 

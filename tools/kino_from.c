@@ -42,22 +42,35 @@ char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_
     return text;
 }
 
-/* A word as a shell takes it. */
-static void quote(const char *s)
+static int is_name(const char *s)
 {
-    if (*s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
-        fputs(s, stdout);
-        return;
-    }
-    putchar('\'');
-    for (; *s; ++s)
-        if (*s == '\'')
-            fputs("'\\''", stdout);
-        else
-            putchar(*s);
-    putchar('\'');
+    return *s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_")];
 }
 
+/* A word as a shell takes it. The file may come from a stranger: what would steer a terminal is written as an escape. */
+static void quote(FILE *to, const char *s)
+{
+    int steers = 0;
+    for (const char *p = s; *p; ++p)
+        steers |= kino_steers(p);
+    if (*s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
+        fputs(s, to);
+        return;
+    }
+    fputs(steers ? "$'" : "'", to);
+    for (int left = 0; *s; ++s, left -= left > 0) {
+        left = left ? left : kino_steers(s);
+        if (left)
+            fprintf(to, "\\x%02x", (unsigned char)*s);
+        else if (*s == '\'')
+            fputs(steers ? "\\'" : "'\\''", to);
+        else
+            fputs(steers && *s == '\\' ? "\\\\" : (char[]){*s, 0}, to);
+    }
+    fputc('\'', to);
+}
+
+/* What the file says fills what was not typed. It is never read as @FILE. */
 static kg_status take(kino_options *o, const cJSON *j)
 {
     const cJSON *script = cJSON_GetObjectItem(j, "script"), *params = cJSON_GetObjectItem(j, "params"),
@@ -68,15 +81,35 @@ static kg_status take(kino_options *o, const cJSON *j)
         o->target = strdup(script->valuestring);
     if (cJSON_IsString(precision) && !o->precision)
         o->precision = strdup(precision->valuestring);
-    for (const cJSON *v = params->child; v; v = v->next) {
-        if (!cJSON_IsString(v) || kino_value_find(o, v->string) >= 0)
-            continue;
-        if (o->values < KINO_VALUES)   /* not kino_value_add: a value of a file is never read as @FILE */
-            o->value[o->values++] = (kg_script_value){strdup(v->string), strdup(v->valuestring)};
+    kg_status s = KG_OK;
+    for (const cJSON *v = params->child; v && s == KG_OK; v = v->next) {
+        if (!is_name(v->string) || !cJSON_IsString(v))
+            s = kg_fail(KG_INPUT, "%s: what it says of how it was made has a param that is none: \"%.60s\"", o->from, v->string);
+        else if (kino_value_find(o, v->string) < 0)
+            s = kino_value_put(o, v->string, strdup(v->valuestring));
     }
-    return KG_OK;
+    return s;
 }
 
+static void print_command(const kino_options *o, FILE *to)
+{
+    fputs("kino run ", to);
+    quote(to, o->target);
+    for (int i = 0; i < o->values; ++i) {
+        fprintf(to, " --%s ", o->value[i].name);
+        if (o->value[i].text[0] == '@')        /* typed, it would name a file */
+            fputc('@', to);
+        quote(to, o->value[i].text);
+    }
+    if (o->precision) {
+        fputs(" --precision ", to);
+        quote(to, o->precision);
+    }
+    fputc('\n', to);
+    fflush(to);
+}
+
+/* With --json stdout holds events and nothing else. */
 kg_status kino_from(kino_options *o)
 {
     kg_files *files = kg_files_new();
@@ -85,21 +118,24 @@ kg_status kino_from(kino_options *o)
     char *text = f ? kg_provenance_read(f) : NULL;
     cJSON *j = text ? cJSON_Parse(text) : NULL;
     s = text ? take(o, j) : kg_error_last()->status;
-    if (s == KG_OK) {
-        fputs("kino run ", stdout);
-        quote(o->target);
-        for (int i = 0; i < o->values; ++i) {
-            printf(" --%s ", o->value[i].name);
-            quote(o->value[i].text);
-        }
-        if (o->precision)
-            printf(" --precision %s", o->precision);
-        putchar('\n');
-        fflush(stdout);
-    }
+    if (s == KG_OK)
+        print_command(o, o->json ? stderr : stdout);
     cJSON_Delete(j);
     free(text);
     kg_file_unref(f);
     kg_files_free(files);
     return s;
+}
+
+/* An output that the file names was not typed, and what is written is named by who runs it. */
+kg_status kino_from_outputs(const kino_options *o, const kg_script_doc *d)
+{
+    for (int i = o->typed; i < o->values; ++i)
+        for (int k = 0; k < d->n; ++k)
+            if (d->params[k].type == KG_S_OUT && !strcmp(d->params[k].name, o->value[i].name)) {
+                kg_fail(KG_USAGE, "--from: where --%s is written must be said anew", o->value[i].name);
+                kg_hint("--%s FILE", o->value[i].name);
+                return KG_USAGE;
+            }
+    return KG_OK;
 }

@@ -152,6 +152,20 @@ kg_status kino_nodes(const kino_options *o)
 }
 
 /* ---- inspect ---- */
+
+/* A name from a file, as JSON or for a terminal. */
+static void print_name(const char *name, int json)
+{
+    cJSON *item = json ? cJSON_CreateString(name) : NULL;
+    char *text = item ? cJSON_PrintUnformatted(item) : NULL;
+    if (text)
+        fputs(text, stdout);
+    else
+        kino_print_plain(name, stdout);
+    free(text);
+    cJSON_Delete(item);
+}
+
 static void tensors(const kg_checkpoint *ck, int json)
 {
     uint64_t bytes = 0;
@@ -162,11 +176,16 @@ static void tensors(const kg_checkpoint *ck, int json)
         for (int k = 0; k < w->rank; ++k)
             used += (size_t)snprintf(shape + used, sizeof shape - used, k ? ",%" PRId64 : "%" PRId64, w->shape[k]);
         bytes += kg_weight_bytes(w);
-        printf(json ? "%s{\"name\":\"%s\",\"dtype\":\"%s\",\"shape\":[%s]}" : "%s%-56s %-5s [%s]\n",
-               json ? i ? "," : "[" : "", w->name, kg_dtype_name(w->dtype), shape);
+        if (json)
+            fputs(i ? ",{\"name\":" : "[{\"name\":", stdout);
+        print_name(w->name, json);
+        if (json)
+            printf(",\"dtype\":\"%s\",\"shape\":[%s]}", kg_dtype_name(w->dtype), shape);
+        else
+            printf("%*s %-5s [%s]\n", strlen(w->name) < 56 ? (int)(56 - strlen(w->name)) : 0, "", kg_dtype_name(w->dtype), shape);
     }
     if (json)
-        puts("]");
+        puts(kg_checkpoint_count(ck) ? "]" : "[]");
     else
         printf("%d tensors, %.1f MiB\n", kg_checkpoint_count(ck), (double)bytes / 1048576.0);
 }
@@ -182,8 +201,10 @@ kg_status kino_inspect(const kino_options *o)
     if (s == KG_OK && media) {
         kg_file *f = kg_open(files, o->target);
         char *text = f ? kg_provenance_read(f) : NULL;
-        if (text)
-            puts(text);
+        if (text) {
+            kino_print_plain(text, stdout);
+            putchar('\n');
+        }
         free(text);
         kg_file_unref(f);
     } else if (s == KG_OK) {
@@ -232,11 +253,14 @@ static kg_status cache_command(const kino_options *o, kg_cache *c)
     if (!strcmp(o->target, "stat")) {
         kg_cache_totals t;
         kg_status s = kg_cache_stat(c, &t);
-        if (s == KG_OK)
-            printf(json ? "{\"path\":\"%s\",\"results\":%" PRId64 ",\"checkpoints\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"saved\":%.1f}\n"
-                        : "%s: %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes, %.1f s saved\n",
-                   t.path, t.results, t.checkpoints, t.result_bytes + t.checkpoint_bytes, t.saved);
-        return s;
+        if (s != KG_OK)
+            return s;
+        fputs(json ? "{\"path\":" : "", stdout);
+        print_name(t.path, json);
+        printf(json ? ",\"results\":%" PRId64 ",\"checkpoints\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"saved\":%.1f}\n"
+                    : ": %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes, %.1f s saved\n",
+               t.results, t.checkpoints, t.result_bytes + t.checkpoint_bytes, t.saved);
+        return KG_OK;
     }
     if (!strcmp(o->target, "gc")) {
         kg_cache_gc_result r;

@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,19 +65,34 @@ int kino_value_find(const kino_options *o, const char *name)
     return -1;
 }
 
-kg_status kino_value_add(kino_options *o, const char *name, const char *text)
+kg_status kino_value_put(kino_options *o, const char *name, char *text)
 {
-    if (o->values == KINO_VALUES)
-        return kg_fail(KG_USAGE, "more than %d params", KINO_VALUES);
-    char *from_file = NULL;
-    if (text[0] == '@' && text[1]) {
-        if (!(from_file = kino_file_text(text + 1)))
-            return KG_INPUT;
-        for (size_t n = strlen(from_file); n && (from_file[n - 1] == '\n' || from_file[n - 1] == '\r');)
-            from_file[--n] = 0;
+    int at = kino_value_find(o, name);
+    if (!text || (at < 0 && o->values == KINO_VALUES)) {
+        free(text);
+        return text ? kg_fail(KG_USAGE, "more than %d params", KINO_VALUES) : kg_fail(KG_FAILED, "out of host memory");
     }
-    o->value[o->values++] = (kg_script_value){strdup(name), from_file ? from_file : strdup(text)};
+    if (at < 0)
+        o->value[at = o->values++].name = strdup(name);
+    else
+        free((char *)(uintptr_t)o->value[at].text);
+    o->value[at].text = text;
     return KG_OK;
+}
+
+/* "@FILE" is the text of that file, "@@..." is "@...". */
+static kg_status value_typed(kino_options *o, const char *name, const char *text)
+{
+    if (text[0] != '@' || !text[1])
+        return kino_value_put(o, name, strdup(text));
+    if (text[1] == '@')
+        return kino_value_put(o, name, strdup(text + 1));
+    char *from_file = kino_file_text(text + 1);
+    if (!from_file)
+        return KG_INPUT;
+    for (size_t n = strlen(from_file); n && (from_file[n - 1] == '\n' || from_file[n - 1] == '\r');)
+        from_file[--n] = 0;
+    return kino_value_put(o, name, from_file);
 }
 
 static int set_text(kino_options *o, const char *name, const char *value, int weak)
@@ -124,7 +140,27 @@ static kg_status option(kino_options *o, char **argv, int argc, int *i)
         o->threads = atoi(value);
         return o->threads > 0 ? KG_OK : kg_fail(KG_USAGE, "--threads wants a number above 0, not \"%s\"", value);
     }
-    return set_text(o, name, value, 0) ? KG_OK : kino_value_add(o, name, value);
+    return set_text(o, name, value, 0) ? KG_OK : value_typed(o, name, value);
+}
+
+/* A JSON value as it would be typed: [1, "2"] is 1,2. malloc; NULL when memory is out. */
+static char *json_typed(const cJSON *v)
+{
+    if (cJSON_IsString(v))
+        return strdup(v->valuestring);
+    if (!cJSON_IsArray(v))
+        return cJSON_PrintUnformatted(v);
+    char *all = strdup("");
+    for (const cJSON *i = v->child; i && all; i = i->next) {
+        char *one = json_typed(i), *more = one ? realloc(all, strlen(all) + strlen(one) + 2) : NULL;
+        if (more)
+            strcat(strcat(more, i == v->child ? "" : ","), one);
+        else
+            free(all);
+        all = more;
+        free(one);
+    }
+    return all;
 }
 
 static kg_status params_file(kino_options *o)
@@ -132,20 +168,44 @@ static kg_status params_file(kino_options *o)
     char *text = kino_file_text(o->params);
     cJSON *json = text ? cJSON_Parse(text) : NULL;
     kg_status s = !text ? KG_INPUT : cJSON_IsObject(json) ? KG_OK : kg_fail(KG_INPUT, "%s is no JSON object of params", o->params);
-    for (const cJSON *v = json && s == KG_OK ? json->child : NULL; v && s == KG_OK; v = v->next) {
-        if (kino_value_find(o, v->string) >= 0)
-            continue;
-        char *plain = cJSON_IsString(v) ? strdup(v->valuestring) : cJSON_PrintUnformatted(v);
-        if (cJSON_IsArray(v) && plain && strlen(plain) > 1) {        /* [1,2] as typed: 1,2 */
-            plain[strlen(plain) - 1] = 0;
-            memmove(plain, plain + 1, strlen(plain));
-        }
-        if (plain && o->values < KINO_VALUES)
-            o->value[o->values++] = (kg_script_value){strdup(v->string), plain};
-    }
+    for (const cJSON *v = json && s == KG_OK ? json->child : NULL; v && s == KG_OK; v = v->next)
+        if (kino_value_find(o, v->string) < 0)
+            s = kino_value_put(o, v->string, json_typed(v));
     cJSON_Delete(json);
     free(text);
     return s;
+}
+
+/* One entry of the config's table, key and value on the stack; 0: it is no option. */
+static int config_entry(kino_options *o, lua_State *l)
+{
+    static const char *const not_there[] = {"help", "from", "params"};
+    const char *name = lua_type(l, -2) == LUA_TSTRING ? lua_tostring(l, -2) : "?";
+    for (size_t i = 0; i < sizeof not_there / sizeof *not_there; ++i)
+        if (!strcmp(name, not_there[i]))
+            return 0;
+    if (lua_isboolean(l, -1)) {        /* false changes nothing, but names a flag too */
+        kino_options off = {0};
+        return set_flag(lua_toboolean(l, -1) ? o : &off, name);
+    }
+    if (!strcmp(name, "threads") && lua_type(l, -1) == LUA_TNUMBER && lua_tointeger(l, -1) > 0) {
+        o->threads = o->threads ? o->threads : (int)lua_tointeger(l, -1);
+        return 1;
+    }
+    return lua_isstring(l, -1) && set_text(o, name, strdup(lua_tostring(l, -1)), 1);
+}
+
+static kg_status config_read(kino_options *o, lua_State *l, const char *path)
+{
+    if (luaL_loadfile(l, path) || lua_pcall(l, 0, 1, 0))
+        return kg_fail(KG_INPUT, "%s: %s", path, lua_tostring(l, -1));
+    if (!lua_istable(l, -1))
+        return kg_fail(KG_INPUT, "%s must return a table of options", path);
+    for (lua_pushnil(l); lua_next(l, -2); lua_pop(l, 1))
+        if (!config_entry(o, l))
+            return kg_fail(KG_INPUT, "%s: %s is no option, or its value is none", path,
+                           lua_type(l, -2) == LUA_TSTRING ? lua_tostring(l, -2) : "an entry without a name");
+    return KG_OK;
 }
 
 /* return { ram = "8G", models = "/data/models", ... }: the user's own file, run without any library. */
@@ -160,21 +220,10 @@ static kg_status config_file(kino_options *o)
     if (access(path, R_OK))
         return KG_OK;
     lua_State *l = luaL_newstate();
-    kg_status s = KG_OK;
-    if (!l || luaL_loadfile(l, path) || lua_pcall(l, 0, 1, 0))
-        s = kg_fail(KG_INPUT, "%s: %s", path, l ? lua_tostring(l, -1) : "out of memory");
-    else if (!lua_istable(l, -1))
-        s = kg_fail(KG_INPUT, "%s must return a table of options", path);
-    for (lua_pushnil(l); s == KG_OK && lua_next(l, -2); lua_pop(l, 1)) {
-        const char *name = lua_type(l, -2) == LUA_TSTRING ? lua_tostring(l, -2) : "?";
-        const char *value = lua_isstring(l, -1) ? lua_tostring(l, -1) : NULL;
-        if (lua_isboolean(l, -1) && strcmp(name, "help") && lua_toboolean(l, -1)
-                ? !set_flag(o, name)
-                : !value || !set_text(o, name, strdup(value), 1))
-            s = kg_fail(KG_INPUT, "%s: %s is no option", path, name);
-    }
-    if (l)
-        lua_close(l);
+    if (!l)
+        return kg_fail(KG_FAILED, "out of host memory");
+    kg_status s = config_read(o, l, path);
+    lua_close(l);
     return s;
 }
 
@@ -188,5 +237,6 @@ kg_status kino_options_read(kino_options *o, int argc, char **argv)
             s = strncmp(argv[i], "--", 2) || !argv[i][2] ? word(o, argv[i]) : option(o, argv, argc, &i);
     if (s == KG_OK && o->params)
         s = params_file(o);
+    o->typed = o->values;
     return s == KG_OK ? config_file(o) : s;
 }

@@ -92,7 +92,9 @@ static kg_status open_script(kino_options *o, session *s)
         st = roots(s->files, o->allow, KG_ROOT_PLAIN);
     if (st == KG_OK)
         st = kg_files_root(s->files, ".", KG_ROOT_PLAIN);
-    return st == KG_OK ? known_values(o, s->doc) : st;
+    if (st == KG_OK)
+        st = known_values(o, s->doc);
+    return st == KG_OK ? kino_from_outputs(o, s->doc) : st;
 }
 
 static kg_status build(kino_options *o, session *s)
