@@ -249,7 +249,8 @@ static void may_write(void)
     CHECK(!kg_files_grant_out(f, "no/folder/x") && kg_files_may_write(f, "no/folder/x") == KG_USAGE);
     CHECK(strstr(kg_error_last()->message, "there is no folder 'no/folder'"));
     kg_error_clear();
-    CHECK(!kg_files_grant_out(f, at("script/sub")) && kg_files_may_write(f, at("script/sub")) == KG_USAGE && strstr(kg_error_last()->message, "a folder"));
+    CHECK(!kg_files_grant_out(f, at("script/sub")) && kg_files_may_write(f, at("script/sub")) == KG_USAGE);
+    CHECK(strstr(kg_error_last()->message, "is a folder"));
     kg_error_clear();
     kg_files_free(f);
 }
