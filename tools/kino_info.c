@@ -106,6 +106,7 @@ static void node_text(const kg_node_type *t)
                p->flags & KG_REQUIRED ? "" : text, p->type == KG_T_CHOICE ? " of " : "",
                p->type == KG_T_CHOICE ? p->def_text : p->doc);
     }
+    printf("  param  %-14s %s = %s\n", "device", "choice", "auto of auto|cpu: where the node runs (every node takes it)");
     kg_params_drop(t, defaults);
     free(defaults);
 }

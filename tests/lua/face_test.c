@@ -15,6 +15,7 @@ static void nodes(void)
     CHECK(!strcmp(toy_text, "häß 圆 😀"), "%s", toy_text);
     BUILT("return { kino.a.one{ scale = 'auto', seed = { 1, '18446744073709551615', 3 } } }", 1);
     CHECK(isnan(toy_copy.scale) && toy_copy.seed.n == 3 && toy_copy.seed.v[1] == -1 && toy_copy.seed.v[2] == 3);
+    BUILT("return { kino.a.one{ device = 'cpu' }, kino.a.one{ device = 'auto' } }", 2);
     BUILT("return { kino.a.one{ seed = 9007199254740991 } }", 1);
     CHECK(toy_copy.seed.v[0] == 9007199254740991);
     BUILT("local all = {}\nfor i = 1, 20 do all[i] = kino.a.one{ count = i } end\nreturn { clips = all }", 20);
@@ -30,6 +31,8 @@ static void node_errors(void)
     REFUSED("return {\n kino.a.one{\n  'big', count = 101 } }", KG_USAGE, "a.one 'big' | scripts/s.lua:");
     REFUSED("return { kino.a.one{ count = 101 } }", KG_USAGE, "count = 101 is out of range: 1 to 100");
     REFUSED("return { kino.a.one{ frames = 82 } }", KG_USAGE, "the nearest are 81 and 85");
+    REFUSED("return { kino.a.one{ device = 'gpu' } }", KG_USAGE, "device is \"auto\" or \"cpu\"");
+    REFUSED("return { kino.a.one{ device = 3 } }", KG_USAGE, "device is \"auto\" or \"cpu\"");
     REFUSED("return { kino.a.one{ count = 1.5 } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = 'x' } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = {} } }", KG_USAGE, "count: a table is no value");
