@@ -32,7 +32,7 @@ void kg_unpatchify(kg_exec *x, kg_patchify_args a)
 
 void kg_noise(kg_exec *x, kg_noise_args a)
 {
-    if (a.out.rank < 1 || a.out.dtype != KG_F32 || !kg_dense(&a.out)) {
+    if (a.out.rank < 1 || a.out.dtype != KG_F32 || !kg_dense(&a.out) || a.blocks < 0) {
         KG_REFUSE(x, "noise", "out f32, dense", "out", &a.out);
         return;
     }

@@ -91,8 +91,11 @@ typedef struct kg_patchify_args { kg_tensor latent, tokens; } kg_patchify_args;
 void kg_patchify(kg_exec *x, kg_patchify_args a);      /* writes tokens */
 void kg_unpatchify(kg_exec *x, kg_patchify_args a);    /* writes latent */
 
-/* N(0,1) as torch's CPU generator draws it for a float tensor: torch.Generator().manual_seed(seed); torch.randn(count). */
-typedef struct kg_noise_args { kg_tensor out; uint64_t seed; } kg_noise_args;          /* f32, dense */
+/* N(0,1) as torch draws it for a float tensor: torch.randn(count, generator=torch.Generator(device).manual_seed(seed)). On the CPU
+ * (blocks 0) one stream, the same bits everywhere. On a card a stream for each thread of at most `blocks` blocks of 256, which torch
+ * makes the card's multiprocessors times their threads / 256; the same bits on cards, rounded otherwise on the CPU. */
+typedef struct kg_noise_args { kg_tensor out; uint64_t seed; int blocks; } kg_noise_args;      /* f32, dense */
+enum { KG_NOISE_BLOCKS = 1056 };               /* of an H100 or H200: 132 multiprocessors of 2048 threads   */
 void kg_noise(kg_exec *x, kg_noise_args a);
 
 /* ---- frames: channels last, act [T, H, W, C] ---- */

@@ -10,6 +10,7 @@
  * This file includes itself for each instruction set: the part under KG_ISA_NAME is compiled three times. */
 #ifndef KG_ISA_NAME
 #include "kernels/cpu/cpu.h"
+#include "kernels/philox.h"
 
 #include <math.h>
 
@@ -94,8 +95,34 @@ static void noise_tile(void *arg, int64_t tile, int worker)
     j->fn->blocks(j->out + first * BLOCK, n);
 }
 
+/* The generator for cards: four elements from one draw. A tile is some threads of all rounds. */
+static void philox_tile(void *arg, int64_t tile, int worker)
+{
+    (void)worker;
+    const kg_noise_args *a = arg;
+    int64_t n = kg_count(&a->out), threads = kg_philox_threads(n, a->blocks);
+    float *out = a->out.at;
+    for (int64_t t = tile * KG_PHILOX_THREADS; t < (tile + 1) * KG_PHILOX_THREADS; ++t)
+        for (int64_t round = 0; round * 4 * threads + t < n; ++round) {
+            kg_philox d = kg_philox_draw(a->seed, (uint64_t)round, (uint64_t)t);
+            for (int i = 0; i < 4; ++i) {
+                int64_t at = (round * 4 + i) * threads + t;
+                float u = (float)d.v[i & 2] * 2.3283064e-10f + 2.3283064e-10f / 2;
+                float angle = (float)d.v[i | 1] * (2.3283064e-10f * 6.2831855f) + 2.3283064e-10f * 6.2831855f / 2;
+                float radius = sqrtf(-2 * logf(u));
+                if (at < n)
+                    out[at] = radius * (i & 1 ? cosf(angle) : sinf(angle));
+            }
+        }
+}
+
 void kg_cpu_noise(kg_exec *x, const kg_noise_args *a)
 {
+    if (a->blocks) {
+        kg_noise_args copy = *a;
+        kg_cpu_for(x, kg_philox_threads(kg_count(&a->out), a->blocks) / KG_PHILOX_THREADS, philox_tile, &copy);
+        return;
+    }
     noise_job j = {.fn = fns[kg_cpu_isa()], .out = a->out.at, .blocks = kg_count(&a->out) / BLOCK};
     int64_t n = kg_count(&a->out);
     twister t;

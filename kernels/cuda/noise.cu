@@ -1,9 +1,10 @@
-/* Normal noise with the bits of torch's CPU generator: see kernels/cpu/noise.c for what they are.
+/* Normal noise with the bits of torch's CPU generator (see kernels/cpu/noise.c for what they are), or of its generator for cards.
  *
  * The Mersenne Twister runs in one block: of its 624 new numbers the first 227 depend on old ones alone, the next 227 on those, the
  * rest on these, so a round is three steps of many threads. Box and Muller's part is then one thread a pair, with every product and
  * sum rounded as the CPU's code spells it. Fewer than 16 numbers come from the host's f64 functions, as a kernel's argument. */
 #include "kernels/cuda/vec.cuh"
+#include "kernels/philox.h"
 
 #include <math.h>
 
@@ -153,7 +154,7 @@ static double draw_double(twister *t)
 static few draw_few(int64_t n, uint64_t seed)
 {
     few f = {};
-    twister t = {};
+    twister t;
     t.s[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < MT_N; ++i)
         t.s[i] = 1812433253u * (t.s[i - 1] ^ t.s[i - 1] >> 30) + i;
@@ -168,12 +169,43 @@ static few draw_few(int64_t n, uint64_t seed)
     return f;
 }
 
+/* The generator for cards. Spelled as curand_normal.h spells it, which torch is built with: the compiler fuses the same. */
+static __device__ __forceinline__ float2 philox_pair(uint32_t x, uint32_t y)
+{
+    float2 r;
+    const float u = x * 2.3283064e-10f + (2.3283064e-10f / 2);
+    const float v = y * (2.3283064e-10f * 6.2831855f) + ((2.3283064e-10f * 6.2831855f) / 2);
+    const float s = sqrtf(-2.0f * logf(u));
+    __sincosf(v, &r.x, &r.y);
+    r.x *= s;
+    r.y *= s;
+    return r;
+}
+
+static __global__ void __launch_bounds__(KG_PHILOX_THREADS) philox_normals(float *out, int64_t n, uint64_t seed)
+{
+    const int64_t threads = (int64_t)gridDim.x * KG_PHILOX_THREADS, t = (int64_t)blockIdx.x * KG_PHILOX_THREADS + threadIdx.x;
+    for (int64_t round = 0; round * 4 * threads + t < n; ++round) {
+        const kg_philox d = kg_philox_draw(seed, (uint64_t)round, (uint64_t)t);
+        const float2 first = philox_pair(d.v[0], d.v[1]), second = philox_pair(d.v[2], d.v[3]);
+        const float four[4] = {first.x, first.y, second.x, second.y};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const int64_t at = (round * 4 + i) * threads + t;
+            if (at < n)
+                out[at] = four[i];
+        }
+    }
+}
+
 extern "C" void kg_cuda_noise(kg_exec *x, const kg_noise_args *a)
 {
     const int64_t n = kg_count(&a->out), blocks = n / BLOCK - (n % BLOCK ? 1 : 0);
     float *out = (float *)a->out.at;
     cudaStream_t s = kg_cuda_stream(x);
-    if (n < BLOCK) {
+    if (a->blocks) {
+        philox_normals<<<(unsigned)(kg_philox_threads(n, a->blocks) / KG_PHILOX_THREADS), KG_PHILOX_THREADS, 0, s>>>(out, n, a->seed);
+    } else if (n < BLOCK) {
         put_few<<<1, 32, 0, s>>>(out, (int)n, draw_few(n, a->seed));
     } else {
         draw<<<1, THREADS, 0, s>>>(out, n, (uint32_t)a->seed);
@@ -183,4 +215,5 @@ extern "C" void kg_cuda_noise(kg_exec *x, const kg_noise_args *a)
     kg_cuda_launched(x, "noise");
 }
 
-KG_CUDA_KERNELS(noise, (const void *)draw, (const void *)normals, (const void *)put_few);
+KG_CUDA_KERNELS(noise, (const void *)draw, (const void *)normals, (const void *)put_few,
+                (const void *)philox_normals);

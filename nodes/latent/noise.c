@@ -1,7 +1,11 @@
-/* latent.noise: N(0,1) as torch's CPU generator draws it, for sharing one start between nodes or runs. */
+/* latent.noise: N(0,1) as torch's generators draw it, for sharing one start between nodes or runs. */
 #include "kernels/ops.h"
 
-typedef struct latent_noise_params { int64_t channels, frames, height, width; kg_ints seed; } latent_noise_params;
+typedef struct latent_noise_params {
+    int64_t channels, frames, height, width, rng_blocks;
+    kg_ints seed;
+    int rng;
+} latent_noise_params;
 
 static kg_status infer(kg_infer *x)
 {
@@ -15,7 +19,8 @@ static kg_status execute(kg_exec *x)
 {
     const latent_noise_params *p = kg_params(x);
     for (int i = 0; i < p->seed.n; ++i)
-        kg_noise(x, (kg_noise_args){.out = kg_out_item(x, 0, i), .seed = (uint64_t)p->seed.v[i]});
+        kg_noise(x, (kg_noise_args){.out = kg_out_item(x, 0, i), .seed = (uint64_t)p->seed.v[i],
+                                    .blocks = p->rng ? (int)p->rng_blocks : 0});
     return KG_OK;
 }
 
@@ -30,7 +35,10 @@ KG_NODE(latent_noise) = {
                         KG_INT(latent_noise_params, frames, 21, 1, 1025, 0, "latent frames: (frames - 1) / 4 + 1"),
                         KG_INT(latent_noise_params, height, 60, 1, 4096, 0, "pixels / 8"),
                         KG_INT(latent_noise_params, width, 104, 1, 4096, 0, "pixels / 8"),
-                        KG_SEEDS(latent_noise_params, seed, "seed")),
+                        KG_SEEDS(latent_noise_params, seed, "seed"),
+                        KG_CHOICE(latent_noise_params, rng, "torch_cpu|torch_cuda", 0, "whose generator, on every device"),
+                        KG_INT(latent_noise_params, rng_blocks, KG_NOISE_BLOCKS, 1, 65536, 0,
+                               "torch_cuda: multiprocessors times their threads / 256 of the card it was drawn on")),
     .infer = infer,
     .execute = execute,
 };

@@ -105,6 +105,7 @@ static void feed_forward(kg_exec *x, const wan_dit *d, const kg_weights *w, kg_t
 {
     int64_t rows = h.shape[0], step = (rows + d->ffn_chunks - 1) / d->ffn_chunks;
     step = d->ffn_chunks > 1 ? (step + 255) / 256 * 256 : rows;
+    step += rows % step == 1 ? 256 : 0;        /* a product of one row may round otherwise than one of many */
     kg_tensor g = kg_temp(x, d->act, KG_SHAPE(step < rows ? step : rows, d->config->ffn));
     for (int64_t i = 0; i < rows; i += step) {
         int64_t n = rows - i < step ? rows - i : step;

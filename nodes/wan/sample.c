@@ -13,8 +13,8 @@
 #include "nodes/wan/dit.h"
 
 typedef struct wan_sample_params {
-    int64_t width, height, frames, steps;
-    int solver, schedule, precision;
+    int64_t width, height, frames, steps, rng_blocks;
+    int solver, schedule, precision, rng;
     double shift, guidance, guidance_low, boundary;
     kg_ints seed;
 } wan_sample_params;
@@ -167,7 +167,8 @@ static void start(kg_exec *x, sampling *s)
         if (kg_desc_in(x, IN_NOISE)->kind)
             kg_unary(x, (kg_unary_args){.out = s->solver[i].x, .in = kg_in(x, IN_NOISE), .op = KG_UNARY_COPY});
         else
-            kg_noise(x, (kg_noise_args){.out = s->solver[i].x, .seed = (uint64_t)s->p->seed.v[i]});
+            kg_noise(x, (kg_noise_args){.out = s->solver[i].x, .seed = (uint64_t)s->p->seed.v[i],
+                                        .blocks = s->p->rng ? (int)s->p->rng_blocks : 0});
         for (int k = 0; k < 2 && s->p->solver == KG_SOLVER_UNIPC; ++k)      /* unused in the first steps; a checkpoint reads them */
             kg_combine(x, (kg_combine_args){.out = k ? s->solver[i].last : s->solver[i].m[1],
                                             .term = {s->solver[i].x},
@@ -266,6 +267,9 @@ KG_NODE(wan_sample) = {
         KG_REAL_AUTO(wan_sample_params, guidance_low, 0, 100, "guidance of model_low; auto: as guidance"),
         KG_REAL(wan_sample_params, boundary, 0.875, 0, 1, "model_low takes over below this timestep / 1000"),
         KG_SEEDS(wan_sample_params, seed, "seed of the noise; a list gives one latent each, sharing each pass over the weights"),
+        KG_CHOICE(wan_sample_params, rng, "torch_cpu|torch_cuda", 0, "whose generator draws the noise, on every device"),
+        KG_INT(wan_sample_params, rng_blocks, KG_NOISE_BLOCKS, 1, 65536, 0,
+               "torch_cuda: multiprocessors times their threads / 256 of the card it was drawn on"),
         KG_PRECISION(wan_sample_params, precision)),
     .knobs = KG_KNOBS({"together", KG_EXACT | KG_SAVES_LOADS, 2, {0, 1}, "branches that share a pass over the weights: one, all"},
                       {"ffn_chunks", KG_EXACT | KG_SAVES_MEMORY, 4, {1, 2, 4, 8}, "parts of the feed forward's rows"}),
