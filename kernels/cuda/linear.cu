@@ -172,15 +172,15 @@ static cublasLtEpilogue_t epilogue_of(int bias, int gelu)
     return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
-/* The whole epilogue, or bias alone, or none. */
+/* The whole epilogue, or bias alone, or none. GELU of f32 is always a pass of our own: the library's tanh has some eleven bits. */
 static void prepare(cublasLtHandle_t lt, product *p)
 {
     const kg_lt_config *row = products.forced ? &products.force : tabled(&p->is);
-    for (int left_out = 0; left_out < 3 && !p->found; ++left_out) {
-        p->adds_gelu = p->is.gelu && left_out == 0;
-        p->adds_bias = p->is.bias && left_out < 2;
-        if ((left_out == 1 && !(p->is.gelu && p->is.bias)) || (left_out == 2 && !p->is.gelu && !p->is.bias))
-            continue;                      /* the same as before */
+    const int gelu = p->is.gelu && p->is.out != KG_F32, bias = p->is.bias, tries[3][2] = {{bias, gelu}, {bias, 0}, {0, 0}};
+    for (int i = 0; i < 3 && !p->found; ++i) {
+        p->adds_bias = tries[i][0], p->adds_gelu = tries[i][1];
+        if (i && p->adds_bias == tries[i - 1][0] && p->adds_gelu == tries[i - 1][1])
+            continue;
         const cublasLtEpilogue_t epilogue = epilogue_of(p->adds_bias, p->adds_gelu);
         if (!describe(p, p->is.m, epilogue))
             continue;
@@ -451,7 +451,7 @@ extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg
     cublasLtMatmulAlgo_t algo[CANDIDATES];
     product p = {};
     p.is = key_of(x, a);
-    const cublasLtEpilogue_t epilogue = epilogue_of(p.is.bias, p.is.gelu);
+    const cublasLtEpilogue_t epilogue = epilogue_of(p.is.bias, p.is.gelu && p.is.out != KG_F32);
     int n = describe(&p, p.is.m, epilogue) ? proposals(kg_cuda_lt(x), &p, algo, most < CANDIDATES ? most : (int)CANDIDATES) : 0;
     for (int i = 0; i < n; ++i) {
         int split, reduction;

@@ -26,8 +26,11 @@ static void expect(const kg_linear_args *a, double *want)
         }
 }
 
+/* NONE: bits alone; FIRST: against f64 sums; AGAIN: against the same ones, for the case of the call before. */
+enum { NONE, FIRST, AGAIN };
 static uint64_t run(const linear_case *c, int threads, int check)
 {
+    static double *want;
     ops_machine m = ops_open(threads, (size_t)128 << 20);
     uint64_t seed = 7;
     kg_linear_args a = {.activation = c->activation};
@@ -39,13 +42,16 @@ static uint64_t run(const linear_case *c, int threads, int check)
     OPS_RUN(kg_linear(m.x, a));
     CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
     CHECK(ops_gaps_kept(&a.out), "wrote between rows");
-    if (check) {
-        double *want = malloc((size_t)(c->rows * c->n) * sizeof *want), error;
-        expect(&a, want);
-        error = ops_error(&a.out, want);
-        CHECK(error <= ops_bound(c->out, 2e-6), "[%d x %d x %d] in %s weight %s out %s: error %g", (int)c->rows, (int)c->n, (int)c->k,
-              kg_dtype_name(c->in), kg_dtype_name(c->weight), kg_dtype_name(c->out), error);
+    if (check == FIRST) {
         free(want);
+        want = malloc((size_t)(c->rows * c->n) * sizeof *want);
+        expect(&a, want);
+    }
+    if (check != NONE) {
+        double error = ops_error(&a.out, want);
+        double f32 = ops_on_card() && c->in != KG_F32 ? 1e-5 : 2e-6;       /* tensor cores cut what falls off a sum */
+        CHECK(error <= ops_bound(c->out, f32), "[%d x %d x %d] in %s weight %s out %s: error %g", (int)c->rows, (int)c->n, (int)c->k,
+              kg_dtype_name(c->in), kg_dtype_name(c->weight), kg_dtype_name(c->out), error);
     }
     uint64_t h = ops_hash(&a.out);
     ops_close(&m);
@@ -79,11 +85,11 @@ int main(void)
             c.bias = (int)(s + (size_t)i) % 4 - 1;
             c.bias = c.bias < 0 ? -1 : (int)types[c.bias];
             c.activation = (int)(s + (size_t)i) % 3;
-            uint64_t one = run(&c, 1, 1);
-            CHECK(run(&c, 2, 0) == one, "two threads give other bits");
+            uint64_t one = run(&c, 1, FIRST);
+            CHECK(run(&c, 2, NONE) == one, "two threads give other bits");
             for (int isa = KG_ISA_PORTABLE; isa < ops_lesser_isas(); ++isa) {
                 kg_cpu_isa_limit((kg_isa)isa);
-                run(&c, 2, 1);
+                run(&c, 2, AGAIN);
                 kg_cpu_isa_limit(KG_ISA_AVX512);
             }
         }
