@@ -170,13 +170,16 @@ static void by_products(kg_exec *x, const kg_attention_args *a)
 
 extern "C" size_t kg_cuda_attention_scratch(kg_exec *x, const kg_attention_args *a, int workers)
 {
-    (void)x, (void)workers;
+    (void)workers;
     const int way = way_of(a);
     if (way == KG_ATTENTION_PRODUCTS) {
         const layout l = layout_of(a);
         return l.scores + l.values;
     }
-    return way == KG_ATTENTION_LIBRARY ? kg_dnn_scratch(a) : 0;
+    if (way != KG_ATTENTION_LIBRARY)
+        return 0;
+    kg_dnn_prepare(x, a);
+    return kg_dnn_scratch(a);
 }
 
 extern "C" void kg_cuda_attention(kg_exec *x, const kg_attention_args *a)

@@ -8,6 +8,7 @@ int kg_flash_fits(const kg_attention_args *a);
 void kg_flash_run(kg_exec *x, const kg_attention_args *a);
 int kg_dnn_fits(const kg_attention_args *a);
 size_t kg_dnn_scratch(const kg_attention_args *a);
+void kg_dnn_prepare(kg_exec *x, const kg_attention_args *a);       /* while a plan is made: the run finds it ready  */
 int kg_dnn_run(kg_exec *x, const kg_attention_args *a);            /* 0: cuDNN has no plan for it; nothing was done */
 
 #endif

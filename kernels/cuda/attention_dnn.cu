@@ -172,14 +172,27 @@ static plan *plan_for(const shape *s, int64_t most)
     return p;
 }
 
-int kg_dnn_run(kg_exec *x, const kg_attention_args *a)
+static const plan *plan_of_call(kg_exec *x, const kg_attention_args *a)
 {
     shape s;
     memset(&s, 0, sizeof s);               /* compared byte by byte */
-    s.dnn = kg_cuda_dnn(x), s.nq = kg_rows(&a->q), s.nk = kg_rows(&a->k), s.heads = a->heads, s.d = kg_cols(&a->q) / a->heads;
+    s.dnn = kg_exec_lane(x) == KG_LANE_COMPUTE ? kg_cuda_dnn(x) : NULL;
+    s.nq = kg_rows(&a->q), s.nk = kg_rows(&a->k), s.heads = a->heads, s.d = kg_cols(&a->q) / a->heads;
     s.q_row = a->q.row, s.k_row = a->k.row, s.v_row = a->v.row, s.out_row = a->out.row, s.type = a->q.dtype;
     const plan *p = s.dnn ? plan_for(&s, (int64_t)kg_dnn_scratch(a)) : NULL;
-    if (!p || !p->ready)
+    return p && p->ready ? p : NULL;
+}
+
+void kg_dnn_prepare(kg_exec *x, const kg_attention_args *a)
+{
+    if (kg_rows(&a->q))
+        plan_of_call(x, a);
+}
+
+int kg_dnn_run(kg_exec *x, const kg_attention_args *a)
+{
+    const plan *p = plan_of_call(x, a);
+    if (!p)
         return 0;
     float scale = (float)a->scale;
     void *at[UIDS] = {a->q.at, a->k.at, a->v.at, a->out.at, &scale}, *room = a->scratch.at;
@@ -189,7 +202,7 @@ int kg_dnn_run(kg_exec *x, const kg_attention_args *a)
                      set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, UIDS, at) &&
                      set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, UIDS, uid) &&
                      set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &room) && finalize(pack);
-    cudnnStatus_t e = good ? kg_lib.cudnnBackendExecute(s.dnn, p->ready, pack) : CUDNN_STATUS_INTERNAL_ERROR;
+    cudnnStatus_t e = good ? kg_lib.cudnnBackendExecute(p->is.dnn, p->ready, pack) : CUDNN_STATUS_INTERNAL_ERROR;
     destroy(pack);
     if (kg_cuda_dnn_ok(x, e, "cuDNN attention"))
         kg_cuda_launched(x, "attention");

@@ -347,15 +347,6 @@ static int64_t slab_rows(const kg_linear_args *a)
     return most >= 256 ? most < n ? most : n : 256 < n ? 256 : n;
 }
 
-extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, int workers)
-{
-    (void)x, (void)workers;
-    if (one_row(a))
-        return 0;
-    const size_t slab = (size_t)slab_rows(a) * (size_t)kg_cols(&a->in) * kg_dtype_bytes(a->in.dtype);
-    return bias_bytes(a) + (a->weight.dtype == a->in.dtype ? 0 : whole(slab));
-}
-
 static key key_of(kg_exec *x, const kg_linear_args *a)
 {
     key k;
@@ -403,31 +394,68 @@ static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
     }
 }
 
-static kg_tensor cast_into(kg_exec *x, void *at, kg_tensor from, kg_dtype to)
+static void cast(kg_exec *x, kg_tensor to, kg_tensor from)
 {
-    kg_tensor t = kg_tensor_make(at, to, from.rank, from.shape);
     kg_unary_args u = {};
-    u.out = t, u.in = from, u.op = KG_UNARY_COPY;
+    u.out = to, u.in = from, u.op = KG_UNARY_COPY;
     kg_cuda_unary(x, &u);
-    return t;
 }
 
-/* Weights of another type: slab after slab, each with its part of the bias and of out. */
+static int converts(const kg_linear_args *a) { return a->weight.dtype != a->in.dtype; }
+static int casts_bias(const kg_linear_args *a) { return a->bias.rank && (a->bias.dtype != a->out.dtype || !kg_wide_rows(&a->bias)); }
+
+/* Rows i .. i + rows of the weights as they are where they lie (stored), and the product of their part of the bias and of out, which
+ * finds what is converted in scratch. */
+static kg_linear_args slab_of(const kg_linear_args *a, int64_t i, int64_t rows, kg_tensor *stored)
+{
+    const int64_t flat[2] = {kg_cols(&a->out), kg_cols(&a->in)};
+    kg_linear_args part = *a;
+    char *scratch = (char *)a->scratch.at;
+    *stored = part.weight = kg_slice(a->weight.rank == 2 ? a->weight : kg_view(a->weight, 2, flat), i, rows);
+    if (converts(a))
+        part.weight = kg_tensor_make(scratch + bias_bytes(a), a->in.dtype, 2, part.weight.shape);
+    part.out = kg_slice_cols(a->out, i, rows);
+    if (casts_bias(a))
+        part.bias = kg_tensor_make(scratch, a->out.dtype, 1, flat);
+    if (a->bias.rank)
+        part.bias = kg_slice_cols(part.bias, i, rows);
+    return part;
+}
+
+/* Weights of another type: slab after slab. */
 static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
 {
-    const int64_t n = kg_cols(&a->out), step = slab_rows(a), flat[2] = {n, kg_cols(&a->in)};
-    kg_linear_args part = *a;
-    if (a->bias.rank && (a->bias.dtype != a->out.dtype || !kg_wide_rows(&a->bias)))
-        part.bias = cast_into(x, a->scratch.at, a->bias, a->out.dtype);
-    const kg_tensor bias = part.bias, weight = a->weight.rank == 2 ? a->weight : kg_view(a->weight, 2, flat);
+    const int64_t n = kg_cols(&a->out), step = slab_rows(a);
+    if (casts_bias(a))
+        cast(x, kg_tensor_make(a->scratch.at, a->out.dtype, 1, &n), a->bias);
     for (int64_t i = 0; i < n; i += step) {
-        const int64_t rows = n - i < step ? n - i : step;
-        kg_tensor w = kg_slice(weight, i, rows);
-        part.weight = a->weight.dtype == a->in.dtype ? w : cast_into(x, (char *)a->scratch.at + bias_bytes(a), w, a->in.dtype);
-        part.out = kg_slice_cols(a->out, i, rows);
-        part.bias = bias.rank ? kg_slice_cols(bias, i, rows) : bias;
+        kg_tensor stored;
+        const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
+        if (converts(a))
+            cast(x, part.weight, stored);
         run_library(x, s, &part);
     }
+}
+
+/* While a plan is made, so that the run asks the library nothing. */
+static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
+{
+    const int64_t n = kg_cols(&a->out), step = slab_rows(a);
+    for (int64_t i = 0; i < n; i += step) {
+        kg_tensor stored;
+        const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
+        const key k = key_of(x, &part);
+        product_of(x, &k);
+    }
+}
+
+extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, int workers)
+{
+    (void)workers;
+    if (one_row(a) || !aligned(a) || !kg_rows(&a->in))
+        return 0;
+    prepare_slabs(x, a);
+    return bias_bytes(a) + (converts(a) ? whole((size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype)) : 0);
 }
 
 extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
