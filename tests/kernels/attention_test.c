@@ -84,6 +84,8 @@ static void every_way(const attention_case *c)
         int taken = kg_cuda_attention_force(way);
         CHECK(run(c, 1, NONE) == one, "way %d: the same call gives other bits", way);
         CHECK(way != KG_ATTENTION_PRODUCTS || taken == way);
+        if (way == KG_ATTENTION_LIBRARY && c->aligned && c->d == 128 && c->type != KG_F32)
+            printf("heads of 128 in %s: %s\n", kg_dtype_name(c->type), taken == way ? "cuDNN" : "our own kernel, cuDNN refused");
         CHECK(way != KG_ATTENTION_FLASH || taken == way || c->type == KG_F32 || (c->d != 64 && c->d != 128) || !c->aligned);
         kg_cuda_attention_force(KG_ATTENTION_AUTO);
     }
@@ -118,7 +120,7 @@ int main(void)
         {.nq = 200, .nk = 65, .d = 64, .heads = 2, .aligned = 1, .scale = 0.125},
         {.nq = 136, .nk = 248, .d = 384, .heads = 1, .out = KG_BF16, .aligned = 1, .scale = 0.051}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i)
-        for (int t = 0; t < 3; ++t) {
+        for (int t = 0; t < 3 && !ops_too_large(cases[i].nq * cases[i].nk * 4); ++t) {
             static const kg_dtype types[] = {KG_F32, KG_BF16, KG_F16};
             attention_case c = cases[i];
             if (t && c.scale > 1)
