@@ -76,9 +76,10 @@ void kg_channel_norm(kg_exec *x, kg_channel_norm_args a)
 {
     int64_t c = a.in.rank ? kg_cols(&a.in) : 0;
     if (!kg_is_float(&a.in) || a.out.dtype != a.in.dtype || !kg_dense(&a.in) || !kg_dense(&a.out) || c < 1 ||
-        !kg_is_rows(&a.out, kg_rows(&a.in), c) || !kg_is_float(&a.gamma) || kg_count(&a.gamma) != c || !kg_dense(&a.gamma)) {
-        KG_REFUSE(x, "channel_norm", "out and in are [rows, channels] of one type, gamma [channels]", "out, in, gamma", &a.out, &a.in,
-                  &a.gamma);
+        !kg_is_rows(&a.out, kg_rows(&a.in), c) || !kg_is_float(&a.gamma) || kg_count(&a.gamma) != c || !kg_dense(&a.gamma) ||
+        (a.also.rank && (a.also.dtype != a.in.dtype || !kg_dense(&a.also) || kg_cols(&a.also) != c || kg_rows(&a.also) > kg_rows(&a.in)))) {
+        KG_REFUSE(x, "channel_norm", "out and in are [rows, channels] of one type, gamma [channels], also rows of out",
+                  "out, in, gamma, also", &a.out, &a.in, &a.gamma, &a.also);
         return;
     }
     size_t mark = kg_mark(x);

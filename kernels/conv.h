@@ -40,6 +40,7 @@ void kg_conv(kg_exec *x, kg_conv_args a);
 typedef struct kg_channel_norm_args {
     kg_tensor out, in; /* act [rows, C], of one dtype                                                       */
     kg_tensor gamma;   /* f32, f16, bf16, C of them                                                         */
+    kg_tensor also;    /* like out, of no more rows: a copy of out's last rows; rank 0: none                */
     int silu;
     kg_tensor scratch; /* set by the front                                                                  */
 } kg_channel_norm_args;

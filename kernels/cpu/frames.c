@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct frames_code {
     void (*norm_rows)(int64_t rows, int64_t c, const void *in, kg_dtype type, const float *gamma, int silu, void *out);
@@ -38,6 +39,10 @@ static void norm_task(void *arg, int64_t task, int worker)
     int64_t first = task * j->step, rows = least(j->step, j->rows - first);
     code()->norm_rows(rows, j->c, value_at(&j->a->in, first * j->c), j->a->in.dtype, j->gamma, j->a->silu,
                       value_at(&j->a->out, first * j->c));
+    int64_t from = j->a->also.rank ? j->rows - kg_rows(&j->a->also) : j->rows, skip = from > first ? from - first : 0;
+    if (skip < rows)
+        memcpy(value_at(&j->a->also, (first + skip - from) * j->c), value_at(&j->a->out, (first + skip) * j->c),
+               (size_t)((rows - skip) * j->c) * kg_dtype_bytes(j->a->out.dtype));
 }
 
 /* ref: wan-spec 5.1 (Wan2.1 wan/modules/vae.py, RMS_norm): no epsilon in the root, only a floor for the norm. */

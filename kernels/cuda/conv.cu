@@ -267,11 +267,11 @@ static void set_sizes(int64_t *to, int64_t n, int64_t c, int64_t d, int64_t h, i
         to[i] = rank == 5 ? all[i] : flat[i];
 }
 
-/* A row of gathered pixels, or 1x1x1: one long row. Taps in time alone: time is the height, a frame the width. 3x3: frames are
- * apart. 3x3x3: all three dimensions. */
+/* A row of gathered pixels, or 1x1x1: one long row. Taps in time alone: time is the height, a frame the width; of a split, one
+ * frame. 3x3: frames are apart. 3x3x3: all three dimensions. */
 static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
 {
-    const int64_t *in = a->in.shape, *out = a->out.shape, halves = a->split ? 2 : 1, cout = l->cout / halves, t = out[0] / halves;
+    const int64_t *in = a->in.shape, *out = a->out.shape, cout = out[3], t = a->split ? 1 : out[0];
     const int64_t plane = out[1] * out[2], border = a->stride_hw == 2, up = a->upsample ? 2 : 1;
     kg_dnn_shape s = {};
     s.act = a->in.dtype;
@@ -285,7 +285,7 @@ static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
         set_sizes(s.w, cout, s.x[1], 1, 1, 1, 4);
         set_sizes(s.y, 1, cout, 1, 1, t * plane, 4);
     } else if (a->kh == 1) {
-        set_sizes(s.x, 1, l->cin, 1, l->frames, in[1] * in[2], 4);
+        set_sizes(s.x, 1, l->cin, 1, a->split ? a->kt : l->frames, in[1] * in[2], 4);
         set_sizes(s.w, cout, l->cin, 1, a->kt, 1, 4);
         set_sizes(s.y, 1, cout, 1, t, plane, 4);
         s.stride[0] = a->stride_t;
@@ -304,29 +304,24 @@ static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
     }
     set_steps(s.rank, s.x, s.x_step);
     set_steps(s.rank, s.y, s.y_step);
-    if (a->split) {                /* frames of a half: every other one of out */
-        s.y_step[2] *= 2;
-        s.y_step[0] *= 2;
-    }
     return s;
 }
 
-/* Both halves of a split are the same product with other weights, whose frames alternate. 0: cuDNN cannot. */
+/* A split is the same product for each frame of out: two in a row read the same frames with other weights. 0: cuDNN cannot. */
 static int run_dnn(kg_exec *x, const kg_conv_args *a, const layout *l, const void *weight)
 {
     const kg_dnn_shape s = shape_of(a, l);
-    const int halves = a->split ? 2 : 1;
-    const int64_t rows = l->cout / halves, row = l->how == GATHER ? l->row : l->taps * l->cin;
-    const int64_t frame = a->out.shape[1] * a->out.shape[2] * rows * 2, bias_bytes = rows * (s.bias == KG_F32 ? 4 : 2);
-    const char *bias = (const char *)bias_of(x, a, l);
+    const int64_t products = a->split ? a->out.shape[0] : 1, rows = a->out.shape[3], row = l->how == GATHER ? l->row : l->taps * l->cin;
+    const int64_t pixels = a->out.shape[1] * a->out.shape[2], bias_bytes = rows * (s.bias == KG_F32 ? 4 : 2);
+    const char *bias = (const char *)bias_of(x, a, l), *in = (const char *)(l->how == GATHER ? gathered(x, a, l) : input_of(x, a, l));
     kg_dnn_data d = {};
-    d.x = l->how == GATHER ? gathered(x, a, l) : input_of(x, a, l);
     d.workspace = (char *)a->scratch.at + l->weight + l->bias + l->input;
-    for (int i = 0; i < halves; ++i) {
-        d.w = (const char *)weight + i * rows * row * 2;
-        d.bias = bias ? bias + i * bias_bytes : NULL;
-        d.add = s.has_add ? (const char *)a->add.at + i * frame : NULL;
-        d.y = (char *)a->out.at + i * frame;
+    for (int64_t i = 0; i < products; ++i) {
+        d.x = in + i / 2 * pixels * l->cin * 2;
+        d.w = (const char *)weight + i % 2 * rows * row * 2;
+        d.bias = bias ? bias + i % 2 * bias_bytes : NULL;
+        d.add = s.has_add ? (const char *)a->add.at + i * pixels * rows * 2 : NULL;
+        d.y = (char *)a->out.at + i * pixels * rows * 2;
         if (!kg_dnn_conv(x, &s, &d))
             return 0;
     }

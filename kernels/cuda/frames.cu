@@ -9,8 +9,8 @@ enum { THREADS = 256 };
  * an order fixed by the number of channels. ref: wan-spec 5.1 (no epsilon in the root, only a floor for the norm) */
 struct norm_args {
     const void *in, *gamma;
-    void *out;
-    int64_t rows;
+    void *out, *also;
+    int64_t rows, also_from;       /* rows from here on are written to also too                     */
     int c, silu;
     kg_dtype type, gamma_type;
 };
@@ -57,6 +57,8 @@ template <typename T, int WITHIN, int STEPS> __global__ void __launch_bounds__(T
             }
             if (there)
                 kg_store8((T *)a.out + row * C + s * WITHIN * 8 + at, v);
+            if (there && row >= a.also_from)
+                kg_store8((T *)a.also + (row - a.also_from) * C + s * WITHIN * 8 + at, v);
         }
     }
 }
@@ -80,6 +82,8 @@ static __global__ void __launch_bounds__(THREADS) norm_any(const norm_args a)
     for (int i = lane; i < a.c; i += 32) {
         const float v = kg_get(a.in, a.type, at + i) * (factor * kg_get(a.gamma, a.gamma_type, i));
         kg_set(a.out, a.type, at + i, a.silu ? kg_silu(v) : v);
+        if (row >= a.also_from)
+            kg_set(a.also, a.type, at + i - a.also_from * a.c, a.silu ? kg_silu(v) : v);
     }
 }
 
@@ -92,15 +96,18 @@ static const norm_form norm_forms[] = {NORM(4, 3), NORM(8, 3), NORM(16, 3)};    
 
 void kg_cuda_channel_norm(kg_exec *x, const kg_channel_norm_args *a)
 {
-    norm_args n = {a->in.at, a->gamma.at, a->out.at, kg_rows(&a->in), (int)kg_cols(&a->in), a->silu, a->in.dtype, a->gamma.dtype};
+    const int64_t all = kg_rows(&a->in), kept = a->also.rank ? kg_rows(&a->also) : 0;
+    const norm_args n = {a->in.at, a->gamma.at, a->out.at, a->also.at, all, all - kept, (int)kg_cols(&a->in), a->silu, a->in.dtype,
+                         a->gamma.dtype};
     norm_kernel *run = norm_any;
     int64_t blocks = (n.rows + THREADS / 32 - 1) / (THREADS / 32), most = (int64_t)kg_cuda_sms(x) * 16;
-    const int aligned = (uintptr_t)n.in % 16 == 0 && (uintptr_t)n.out % 16 == 0 && (uintptr_t)n.gamma % 16 == 0;
+    const int aligned = (uintptr_t)n.in % 16 == 0 && (uintptr_t)n.out % 16 == 0 && (uintptr_t)n.also % 16 == 0 &&
+                        (uintptr_t)n.gamma % 16 == 0;
     for (const norm_form &f : norm_forms)
         if (f.c == n.c && aligned) {
-            const int64_t rows = THREADS / f.within, all = (n.rows + rows - 1) / rows;
+            const int64_t rows = THREADS / f.within, needed = (n.rows + rows - 1) / rows;
             run = n.type == KG_F32 ? f.f32 : n.type == KG_BF16 ? f.bf16 : f.f16;
-            blocks = all < most ? all : most;
+            blocks = needed < most ? needed : most;
         }
     if (!n.rows)
         return;

@@ -54,7 +54,10 @@ kg_status vae_parts(const struct kg_checkpoint *file, struct kg_builder *to, vae
 int vae_diffusers_name(const void *arg, const char *official, char *out, size_t n);
 
 /* ---- running ---- */
-typedef struct vae_slot { kg_tensor frames; int64_t n; } vae_slot;     /* the last n frames, at the end of frames   */
+typedef struct vae_slot {
+    kg_tensor frames;          /* [1 or 2, H, W, C] of act: what a convolution looks back at                        */
+    int64_t n, oldest;         /* how many of them are there, and which goes first (of two)                         */
+} vae_slot;
 typedef struct vae_run {
     const vae *v;
     int list, port;            /* VAE_DECODER or VAE_ENCODER; the port of the resource                              */

@@ -1,8 +1,9 @@
 /* Runs a list of the VAE's parts on one chunk of frames: of the decoder's last parts and the encoder's first ones, where frames are
  * largest and nothing changes their rate, one frame after the other (vae.alone), so that no more than a few of these stand at once.
  *
- * Parts that keep shape work in place; the others write a new tensor, and the rest of the list runs while the old one still stands
- * (temporaries are a stack), which costs little: the largest level holds most of the bytes. The stride of slots is the official
+ * Parts that keep shape work in place; the others write a new tensor, and what comes next runs while the old one still stands
+ * (temporaries are a stack). For the encoder that costs little: the first level holds most of the bytes. The decoder's last new
+ * tensor before its frames part is made ahead of all others, which are gone when the large levels come. The stride of slots is the official
  * one: what a convolution in time looks back at is its own input, after norm and SiLU. ref: wan-spec 5.2 and 5.3. */
 #include "kernels/ops.h"
 #include "nodes/wan/vae.h"
@@ -61,7 +62,8 @@ void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtyp
 
 /* ---- looking back ----
  * A convolution in time reads one run of frames: its input is made behind room for the slot's frames, which are copied there
- * before it runs. On the first frames of a clip part of that room stays empty, for the device to put zeros in. */
+ * first, since what makes the input puts its last frames into the slot. On the first frames of a clip part of that room stays
+ * empty, for the device to put zeros in. */
 static void copy(kg_exec *x, kg_tensor out, kg_tensor in)
 {
     kg_unary(x, (kg_unary_args){.out = out, .in = in, .op = KG_UNARY_COPY});
@@ -69,27 +71,37 @@ static void copy(kg_exec *x, kg_tensor out, kg_tensor in)
 
 static int64_t past(const vae_slot *s) { return s->frames.shape[0]; }
 
-/* The newest t frames of all, and with them older ones, become the slot's. */
-static void remember(kg_exec *x, vae_slot *s, kg_tensor all, int64_t t)
+/* Copies what the slot has to where the input will begin: the oldest frame first. */
+static void recall(kg_exec *x, const vae_slot *s, kg_tensor all)
 {
-    int64_t room = past(s), n = s->n + t < room ? s->n + t : room;
-    copy(x, kg_slice(s->frames, room - n, n), kg_slice(all, all.shape[0] - n, n));
-    s->n = n;
+    int64_t room = past(s), newest = room - 1 - s->oldest;
+    if (s->n == room && !s->oldest) {
+        copy(x, kg_slice(all, 0, room), s->frames);
+        return;
+    }
+    for (int64_t i = room - s->n; i < room; ++i)
+        copy(x, kg_slice(all, i, 1), kg_slice(s->frames, i + 1 == room ? newest : s->oldest, 1));
 }
 
-/* all [past + T, H, W, C]: the last T frames are the input. a says the rest. */
-static void causal(kg_exec *x, vae_slot *s, kg_tensor all, kg_conv_args a)
+/* Where the last of t new frames go; the slot counts them as there. */
+static kg_tensor place(vae_slot *s, int64_t t)
 {
-    int64_t room = past(s), t = all.shape[0] - room, n = s->n;
-    a.in = kg_slice(all, room, t);
-    if (n) {
+    int64_t room = past(s), at = s->oldest;
+    s->n = s->n + t < room ? s->n + t : room;
+    s->oldest = t < room ? room - 1 - at : 0;
+    return t < room ? kg_slice(s->frames, at, t) : s->frames;
+}
+
+/* all [past + T, H, W, C]: its last T frames are the input, before it are n of the slot's. a says the rest. */
+static void causal(kg_exec *x, const vae_slot *s, kg_tensor all, int64_t n, kg_conv_args a)
+{
+    int64_t room = past(s);
+    a.in = kg_slice(all, room, all.shape[0] - room);
+    if (n)
         a.history = kg_slice(all, room - n, n);
-        copy(x, a.history, kg_slice(s->frames, room - n, n));
-    }
     a.kt = 3;
     a.joined = 1;
     kg_conv(x, a);
-    remember(x, s, all, t);
 }
 
 /* Room for the slot's frames and t of h x w x c behind it. */
@@ -98,22 +110,31 @@ static kg_tensor with_past(kg_exec *x, const vae_slot *s, int64_t t, int64_t h, 
     return frames_of(x, s->frames, past(s) + t, h, w, c);
 }
 
-/* Such room with in behind it, where in is another part's output. */
-static kg_tensor after_past(kg_exec *x, const vae_slot *s, kg_tensor in)
+/* The input is another part's output: copied behind the past, and its last frames into the slot. */
+static void causal_copy(kg_exec *x, vae_slot *s, kg_tensor in, kg_conv_args a)
 {
-    kg_tensor all = with_past(x, s, in.shape[0], in.shape[1], in.shape[2], in.shape[3]);
-    copy(x, kg_slice(all, past(s), in.shape[0]), in);
-    return all;
+    int64_t t = in.shape[0], n = s->n;
+    kg_tensor all = with_past(x, s, t, in.shape[1], in.shape[2], in.shape[3]);
+    recall(x, s, all);
+    copy(x, kg_slice(all, past(s), t), in);
+    kg_tensor kept = place(s, t);
+    copy(x, kept, kg_slice(in, t - kept.shape[0], kept.shape[0]));
+    causal(x, s, all, n, a);
+}
+
+/* The input is silu(norm(in)), made where it is read. */
+static void causal_norm(kg_exec *x, vae_slot *s, kg_tensor all, kg_tensor in, kg_tensor gamma, kg_conv_args a)
+{
+    int64_t n = s->n;
+    recall(x, s, all);
+    kg_channel_norm(x, (kg_channel_norm_args){.out = kg_slice(all, past(s), in.shape[0]), .in = in, .gamma = gamma,
+        .also = place(s, in.shape[0]), .silu = 1});
+    causal(x, s, all, n, a);
 }
 
 /* ---- parts ---- */
-static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor gamma, int silu)
-{
-    kg_channel_norm(x, (kg_channel_norm_args){.out = out, .in = in, .gamma = gamma, .silu = silu});
-}
-
 /* out = conv(silu(norm(conv(silu(norm(in)))))) + (shortcut of) in; out is in when the width stays. Then a's last frames, which are
- * in its slot by then, give way to b's past: two frames less at the peak of the largest level. */
+ * in its slot, give way to b's past: two frames less at the peak of the largest level. */
 static void residual(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out, int shortcut)
 {
     const int64_t *n = in.shape, t = n[0], before = past(&s[0]);
@@ -127,12 +148,10 @@ static void residual(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, 
         b = kg_slice(both, t, before + t);
     }
     kg_tensor middle = kg_slice(b, before, t);
-    norm(x, kg_slice(a, before, t), in, w[0], 1);
-    causal(x, &s[0], a, (kg_conv_args){.out = middle, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
-    norm(x, middle, middle, w[3], 1);
+    causal_norm(x, &s[0], a, in, w[0], (kg_conv_args){.out = middle, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
     if (shortcut)
         kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[6], .bias = w[7], .kt = 1, .kh = 1, .kw = 1});
-    causal(x, &s[1], b, (kg_conv_args){.out = out, .weight = w[4], .bias = w[5], .add = out, .kh = 3, .kw = 3});
+    causal_norm(x, &s[1], b, middle, w[3], (kg_conv_args){.out = out, .weight = w[4], .bias = w[5], .add = out, .kh = 3, .kw = 3});
 }
 
 /* In place: each frame attends to itself, one head as wide as the channels. */
@@ -141,7 +160,7 @@ static void attention(kg_exec *x, const kg_tensor *w, kg_tensor in)
     const int64_t *n = in.shape;
     int64_t c = n[3], pixels = n[1] * n[2];
     kg_tensor a = frames_of(x, in, n[0], n[1], n[2], c), qkv = frames_of(x, in, n[0], n[1], n[2], 3 * c);
-    norm(x, a, in, w[0], 0);
+    kg_channel_norm(x, (kg_channel_norm_args){.out = a, .in = in, .gamma = w[0]});
     kg_conv(x, (kg_conv_args){.out = qkv, .in = a, .weight = w[1], .bias = w[2], .kt = 1, .kh = 1, .kw = 1});
     for (int64_t t = 0; t < n[0]; ++t) {
         kg_tensor f = kg_view(kg_at(qkv, t), KG_SHAPE(pixels, 3 * c));
@@ -157,33 +176,31 @@ static void upsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor 
     if (time && r->chunks) {
         const int64_t *n = in.shape;
         kg_tensor doubled = frames_of(x, in, 2 * n[0], n[1], n[2], n[3]);
-        causal(x, s, after_past(x, s, in), (kg_conv_args){.out = doubled, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
+        causal_copy(x, s, in, (kg_conv_args){.out = doubled, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
         in = doubled;
     }
-    kg_conv(x, (kg_conv_args){.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .upsample = 1});
+    for (int64_t t = 0; t < in.shape[0]; ++t)  /* a device may need room for the doubled frame */
+        kg_conv(x, (kg_conv_args){.out = kg_slice(out, t, 1), .in = kg_slice(in, t, 1), .weight = w[0], .bias = w[1], .kt = 1,
+            .kh = 3, .kw = 3, .upsample = 1});
 }
 
 /* With time, the clip's first frame passes; later ones are halved, over three frames with one of overlap. */
 static void downsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor *w, int time, kg_tensor in, kg_tensor out)
 {
     int halve = time && r->chunks;
-    kg_tensor half = out, all = out;
-    if (halve) {
-        all = with_past(x, s, in.shape[0], out.shape[1], out.shape[2], out.shape[3]);
-        half = kg_slice(all, past(s), in.shape[0]);
-    }
+    kg_tensor half = halve ? frames_of(x, in, in.shape[0], out.shape[1], out.shape[2], out.shape[3]) : out;
     kg_conv(x, (kg_conv_args){.out = half, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .stride_hw = 2});
     if (halve)
-        causal(x, s, all, (kg_conv_args){.out = out, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
+        causal_copy(x, s, half, (kg_conv_args){.out = out, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
     else if (time)
-        remember(x, s, half, half.shape[0]);
+        copy(x, place(s, 1), kg_slice(half, half.shape[0] - 1, 1));
 }
 
 static void convolution(kg_exec *x, vae_slot *s, const vae_part *p, const kg_tensor *w, kg_tensor in, kg_tensor out)
 {
     kg_conv_args a = {.out = out, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = p->kernel, .kw = p->kernel};
     if (p->kernel == 3)
-        causal(x, s, after_past(x, s, in), a);
+        causal_copy(x, s, in, a);
     else
         kg_conv(x, a);
 }
@@ -192,22 +209,26 @@ static void head(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_t
 {
     const int64_t *n = in.shape;
     kg_tensor all = with_past(x, s, n[0], n[1], n[2], n[3]);
-    norm(x, kg_slice(all, past(s), n[0]), in, w[0], 1);
-    causal(x, s, all, (kg_conv_args){.out = out, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
+    causal_norm(x, s, all, in, w[0], (kg_conv_args){.out = out, .weight = w[1], .bias = w[2], .kh = 3, .kw = 3});
 }
 
 static int in_place(const vae_part *p) { return p->kind == VAE_ATTENTION || (p->kind == VAE_RES && p->in == p->out); }
 
+/* The shape of what a part makes of frames of this shape; both [T, H, W, C]. */
+static void shape_after(const vae_run *r, const vae_part *p, int64_t *shape)
+{
+    int up = p->kind == VAE_UP, down = p->kind == VAE_DOWN, time = (up || down) && p->time && r->chunks;
+    for (int i = time ? 0 : 1; i < 3; ++i)
+        shape[i] = up ? 2 * shape[i] : down ? shape[i] / 2 : shape[i];
+    shape[3] = p->out;
+}
+
 static kg_tensor output(kg_exec *x, const vae_run *r, const vae_part *p, kg_tensor in)
 {
-    int64_t t = in.shape[0], h = in.shape[1], w = in.shape[2];
     if (in_place(p))
         return in;
-    if (p->kind == VAE_UP)
-        return frames_of(x, in, p->time && r->chunks ? 2 * t : t, 2 * h, 2 * w, p->out);
-    if (p->kind == VAE_DOWN)
-        return frames_of(x, in, p->time && r->chunks ? t / 2 : t, h / 2, w / 2, p->out);
-    return frames_of(x, in, t, h, w, p->out);
+    shape_after(r, p, in.shape);
+    return kg_temp(x, in.dtype, 4, in.shape);
 }
 
 static void run_part(kg_exec *x, vae_run *r, int i, kg_tensor in, kg_tensor out)
@@ -242,6 +263,27 @@ static kg_tensor run_parts(kg_exec *x, vae_run *r, int first, int end, kg_tensor
     return in;
 }
 
+/* The decoder's parts before `end`: the new tensors of all but the last that makes one are gone afterwards. */
+static kg_tensor run_small(kg_exec *x, vae_run *r, int end, kg_tensor in)
+{
+    const vae_part *part = r->v->part[r->list];
+    kg_tensor none = {0}, out = in;
+    int last = end - 1;
+    while (last >= 0 && in_place(&part[last]))
+        --last;
+    for (int i = 0; i <= last; ++i)
+        shape_after(r, &part[i], out.shape);
+    if (last >= 0) {
+        out = kg_temp(x, in.dtype, 4, out.shape);
+        if (kg_enter(x, "chunk", r->chunks, 0))
+            return out;
+        run_parts(x, r, 0, last + 1, in, out);
+        if (kg_leave(x))
+            return out;
+    }
+    return run_parts(x, r, last + 1, end, out, none);
+}
+
 /* The encoder's first parts, of which the last halves the sides, a frame at a time. */
 static kg_tensor gather(kg_exec *x, vae_run *r, int end, kg_tensor in)
 {
@@ -266,7 +308,7 @@ void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *ar
     if (r->list == VAE_ENCODER) {
         done(x, arg, run_parts(x, r, alone, count, gather(x, r, alone, in), none), 0);
     } else {
-        in = run_parts(x, r, 0, alone, in, none);
+        in = run_small(x, r, alone, in);
         for (int64_t t = 0; t < in.shape[0]; ++t) {
             if (kg_enter(x, "alone", t, 0))
                 return;
