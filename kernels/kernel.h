@@ -58,6 +58,8 @@ size_t kg_cuda_used(kg_device *d);             /* bytes of the card that the dri
 void kg_cuda_fault(kg_device *d, int what, long n);
 /* For tests: the way from now on, where it can (AUTO elsewhere); answers the way that was taken last. */
 int kg_cuda_attention_force(int way);
+void kg_cuda_scratch_of(kg_kernels *k);        /* sets what says a card's scratch, for planning without one            */
+const char *kg_cuda_conv_refused(void);        /* the last shape that cuDNN refused and our own kernel took; "" for none */
 #else
 enum { KG_CUDA_BUILT = 0 };
 static inline int kg_cuda_count(void) { return 0; }
@@ -70,6 +72,8 @@ static inline void kg_cuda_describe(const kg_device *d, char *out, size_t n) { (
 static inline size_t kg_cuda_used(kg_device *d) { return (void)d, (size_t)0; }
 static inline void kg_cuda_fault(kg_device *d, int what, long n) { (void)d, (void)what, (void)n; }
 static inline int kg_cuda_attention_force(int way) { return way; }
+static inline void kg_cuda_scratch_of(kg_kernels *k) { (void)k; }
+static inline const char *kg_cuda_conv_refused(void) { return ""; }
 #endif
 
 #endif

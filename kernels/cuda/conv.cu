@@ -1,8 +1,8 @@
 /* Convolution on a card: which kernels run it, and how its input lies in memory for them.
  *
  * cuDNN takes 16-bit frames whose channels come in eights. It wants one dense tensor and as much padding before as behind, so
- * history and frames are put side by side first, frames are doubled for an upsampling, and a row and a column of zeros are added
- * for a stride of two. Few input channels are gathered, all taps of a pixel side by side, and become a 1x1 product. f32 frames run
+ * history and frames are put side by side first where they are not, and a row and a column of zeros are added for a stride of two.
+ * Few input channels are gathered, all taps of a pixel side by side, and become a 1x1 product. f32 frames run
  * on our own kernel: cuDNN's products of f32 may round to TF32.
  *
  * Weights are packed [padded out_ch, taps, in_ch] in the file's own type. Where that is not the frames', they are rounded when they
@@ -10,7 +10,7 @@
  * shapes; nothing here depends on what is free. */
 #include "kernels/cuda/conv.cuh"
 
-enum way { DIRECT, FEW, GATHER, DNN };
+enum way { DIRECT, FEW, GATHER, UP, DNN };
 
 /* What lies where in scratch: weights, bias, the input as cuDNN wants it, its workspace. Bytes, each a multiple of 256. */
 struct layout {
@@ -30,7 +30,9 @@ static way way_of(const kg_conv_args *a, int64_t cout)
         return DIRECT;
     if (kg_conv_is_few(a))
         return FEW;
-    if (cin % 8 == 0 && each % 8 == 0 && (a->kt > 1 ? !a->upsample : a->stride_t == 1 && !a->split))
+    if (kg_conv_is_up(a))
+        return UP;
+    if (cin % 8 == 0 && each % 8 == 0 && !a->upsample && (a->kt > 1 || (a->stride_t == 1 && !a->split)))
         return DNN;
     return cin < 8 && cout % 8 == 0 && !a->split && !a->upsample ? GATHER : DIRECT;
 }
@@ -58,8 +60,6 @@ static layout layout_of(const kg_conv_args *a)
         l.bias = round_up(l.cout * 4);
     if (l.how == GATHER)
         l.input = round_up(out[0] * out[1] * out[2] * l.row * 2);
-    else if (a->upsample)
-        l.input = round_up(in[0] * out[1] * out[2] * l.cin * 2);
     else if (a->stride_hw == 2)
         l.input = round_up(in[0] * (in[1] + 1) * (in[2] + 1) * l.cin * 2);
     else if (l.frames > in[0] && !a->joined)
@@ -71,6 +71,8 @@ size_t kg_cuda_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers)
 {
     (void)x, (void)workers;
     const layout l = layout_of(a);
+    if (l.how == UP)
+        return kg_conv_up_scratch(a);
     return l.weight + l.bias + l.input + l.workspace;
 }
 
@@ -129,21 +131,6 @@ static const void *bias_of(kg_exec *x, const kg_conv_args *a, const layout *l)
 }
 
 /* ---- inputs: 16-bit elements, eight at a time ---- */
-/* out [T, 2 H, 2 W, C] of in [T, H, W, C]; c: groups of a pixel. */
-static __global__ void double_frames(uint4 *out, const uint4 *in, int64_t n, int w, int c)
-{
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i >= n)
-        return;
-    const uint4 v = in[i];
-    const int64_t pixel = i / c, row = pixel / w, x = pixel % w;
-    uint4 *to = out + (row * 2 * 2 * w + 2 * x) * c + i % c;       /* rows of out are 2 w pixels, two for each of in */
-    to[0] = v;
-    to[c] = v;
-    to[(int64_t)2 * w * c] = v;
-    to[(int64_t)2 * w * c + c] = v;
-}
-
 /* out [T, H + 1, W + 1, C] of in [T, H, W, C]: zeros at the bottom and at the right. */
 static __global__ void edge_frames(uint4 *out, const uint4 *in, int64_t n, int h, int w, int c)
 {
@@ -188,10 +175,7 @@ static const void *input_of(kg_exec *x, const kg_conv_args *a, const layout *l)
     cudaStream_t s = kg_cuda_stream(x);
     if (!l->input)
         return l->frames > a->in.shape[0] ? joined_frames(x, a, l) : a->in.at;
-    if (a->upsample) {
-        const int64_t n = kg_count(&a->in) / 8;
-        double_frames<<<blocks_of(n), THREADS, 0, s>>>((uint4 *)to, (const uint4 *)a->in.at, n, w, c);
-    } else if (a->stride_hw == 2) {
+    if (a->stride_hw == 2) {
         const int64_t n = a->in.shape[0] * (h + 1) * (w + 1) * c;
         edge_frames<<<blocks_of(n), THREADS, 0, s>>>((uint4 *)to, (const uint4 *)a->in.at, n, h, w, c);
     } else {
@@ -249,17 +233,6 @@ static const void *gathered(kg_exec *x, const kg_conv_args *a, const layout *l)
 }
 
 /* ---- cuDNN ---- */
-static void set_steps(int64_t rank, const int64_t *size, int64_t *step)        /* dense, channels last */
-{
-    int64_t n = size[1];
-    step[1] = 1;
-    for (int64_t i = rank - 1; i > 1; --i) {
-        step[i] = n;
-        n *= size[i];
-    }
-    step[0] = n;
-}
-
 static void set_sizes(int64_t *to, int64_t n, int64_t c, int64_t d, int64_t h, int64_t w, int64_t rank)
 {
     const int64_t all[5] = {n, c, d, h, w}, flat[4] = {n, c, h, w};
@@ -272,7 +245,7 @@ static void set_sizes(int64_t *to, int64_t n, int64_t c, int64_t d, int64_t h, i
 static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
 {
     const int64_t *in = a->in.shape, *out = a->out.shape, cout = out[3], t = a->split ? 1 : out[0];
-    const int64_t plane = out[1] * out[2], border = a->stride_hw == 2, up = a->upsample ? 2 : 1;
+    const int64_t plane = out[1] * out[2], border = a->stride_hw == 2;
     kg_dnn_shape s = {};
     s.act = a->in.dtype;
     s.has_bias = a->bias.rank > 0, s.has_add = a->add.rank > 0;
@@ -290,7 +263,7 @@ static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
         set_sizes(s.y, 1, cout, 1, t, plane, 4);
         s.stride[0] = a->stride_t;
     } else if (a->kt == 1) {
-        set_sizes(s.x, t, l->cin, 1, in[1] * up + border, in[2] * up + border, 4);
+        set_sizes(s.x, t, l->cin, 1, in[1] + border, in[2] + border, 4);
         set_sizes(s.w, cout, l->cin, 1, 3, 3, 4);
         set_sizes(s.y, t, cout, 1, out[1], out[2], 4);
         s.stride[0] = s.stride[1] = a->stride_hw;
@@ -302,8 +275,8 @@ static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
         s.stride[0] = a->stride_t;
         s.pad[1] = s.pad[2] = 1;
     }
-    set_steps(s.rank, s.x, s.x_step);
-    set_steps(s.rank, s.y, s.y_step);
+    kg_dnn_dense(s.rank, s.x, s.x_step);
+    kg_dnn_dense(s.rank, s.y, s.y_step);
     return s;
 }
 
@@ -331,12 +304,14 @@ static int run_dnn(kg_exec *x, const kg_conv_args *a, const layout *l, const voi
 void kg_cuda_conv(kg_exec *x, const kg_conv_args *a)
 {
     layout l = layout_of(a);
+    if (l.how == UP && kg_conv_up(x, a))
+        return;
     const void *weight = weights_of(x, a, &l);
     if (l.how == FEW) {
         kg_conv_few(x, a, weight);
         return;
     }
-    if (l.how != DIRECT && run_dnn(x, a, &l, weight))
+    if (l.how != DIRECT && l.how != UP && run_dnn(x, a, &l, weight))
         return;
     if (l.how == GATHER) {         /* its weights have longer rows: as they are packed now */
         l.how = DIRECT;
@@ -369,5 +344,5 @@ void kg_cuda_conv_pack(kg_exec *x, const kg_conv_pack_args *a)
     kg_cuda_launched(x, "conv_pack");
 }
 
-KG_CUDA_KERNELS(conv, (const void *)convert8, (const void *)convert_rows, (const void *)double_frames, (const void *)edge_frames,
-                (const void *)gather, (const void *)pack<uint16_t>, (const void *)pack<uint32_t>);
+KG_CUDA_KERNELS(conv, (const void *)convert8, (const void *)convert_rows, (const void *)edge_frames, (const void *)gather,
+                (const void *)pack<uint16_t>, (const void *)pack<uint32_t>);

@@ -1,5 +1,6 @@
 /* Convolution on a card: what its files share. conv.cu picks a way by shape and type and lays inputs out; conv_dnn.cu runs cuDNN's
- * tensor-core products; conv_direct.cu has our own kernels, for f32 and for the shapes that cuDNN has no engine for. */
+ * tensor-core products, conv_up.cu those of doubled frames; conv_direct.cu has our own kernels, for f32 and for the shapes that
+ * cuDNN has no engine for. */
 #ifndef KG_KERNELS_CUDA_CONV_CUH
 #define KG_KERNELS_CUDA_CONV_CUH
 
@@ -20,6 +21,12 @@ enum : size_t { KG_DNN_WORKSPACE = (size_t)64 << 20 };  /* the most an engine ma
 /* 1: queued (or failed, which is then the error). 0: cuDNN has no deterministic engine for this shape within the workspace.
  * The engine of a shape is found once and kept with the handle. */
 int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d);
+void kg_dnn_dense(int64_t rank, const int64_t *size, int64_t *step);       /* steps of a dense tensor, channels last */
+
+/* 3x3 over doubled 16-bit frames, channels in eights, no add; scratch as said. 0: as kg_dnn_conv. */
+int kg_conv_is_up(const kg_conv_args *a);
+size_t kg_conv_up_scratch(const kg_conv_args *a);
+int kg_conv_up(kg_exec *x, const kg_conv_args *a);
 
 /* Any shape and type; weight is of the frames' type, [padded out_ch, taps, in_ch]. Sums run over taps, then channels, in f32. */
 void kg_conv_direct(kg_exec *x, const kg_conv_args *a, const void *weight);

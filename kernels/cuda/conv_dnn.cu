@@ -7,6 +7,7 @@
 
 #include <mutex>
 #include <new>
+#include <stdio.h>
 #include <string.h>
 
 static const int64_t X = 'x', W = 'w', BIAS = 'b', ADD = 'a', Y = 'y', BETWEEN = '0';      /* what a plan calls its tensors */
@@ -78,8 +79,7 @@ static void tensor(maker *m, part *p, int64_t name, int64_t type, int64_t rank, 
     finish(m, p);
 }
 
-/* Steps of a dense tensor, channels last. */
-static void dense_steps(int64_t rank, const int64_t *size, int64_t *step)
+void kg_dnn_dense(int64_t rank, const int64_t *size, int64_t *step)
 {
     int64_t n = size[1];
     step[1] = 1;
@@ -140,8 +140,8 @@ static void build_graph(maker *m, plan *p)
     int64_t w_step[5], bias[5] = {1, s->y[1], 1, 1, 1}, bias_step[5], additions = s->has_bias + s->has_add;
     part *last = &p->tensor[2];
     cudnnBackendDescriptor_t ops[3];
-    dense_steps(s->rank, s->w, w_step);
-    dense_steps(s->rank, bias, bias_step);
+    kg_dnn_dense(s->rank, s->w, w_step);
+    kg_dnn_dense(s->rank, bias, bias_step);
     tensor(m, &p->tensor[0], X, s->act, s->rank, s->x, s->x_step, false);
     tensor(m, &p->tensor[1], W, s->act, s->rank, s->w, w_step, false);
     tensor(m, last, additions ? BETWEEN : Y, additions ? SUMS : s->act, s->rank, s->y, s->y_step, additions > 0);
@@ -241,6 +241,20 @@ static int choose(plan *p, cudnnBackendHeurMode_t mode)
     return 0;
 }
 
+/* The last shape that cuDNN had no engine for. */
+static char refused[192];
+
+static void refuse(const kg_dnn_shape *s)
+{
+    int n = snprintf(refused, sizeof refused, "%s", kg_dtype_name((kg_dtype)s->act));
+    const int64_t *const sizes[3] = {s->x, s->w, s->y};
+    for (int i = 0; i < 3; ++i)
+        for (int64_t k = 0; k < s->rank && n < (int)sizeof refused - 24; ++k)
+            n += snprintf(refused + n, sizeof refused - (size_t)n, "%s%lld", k ? "x" : i ? ", " : " ", (long long)sizes[i][k]);
+}
+
+extern "C" const char *kg_cuda_conv_refused(void) { return refused; }
+
 static plan *plan_new(cudnnHandle_t handle, const kg_dnn_shape *s)
 {
     plan *p = new (std::nothrow) plan;
@@ -251,6 +265,8 @@ static plan *plan_new(cudnnHandle_t handle, const kg_dnn_shape *s)
     p->handle = handle;
     build_graph(&m, p);
     p->works = m.status == CUDNN_STATUS_SUCCESS && (choose(p, CUDNN_HEUR_MODE_A) || choose(p, CUDNN_HEUR_MODE_FALLBACK));
+    if (!p->works)
+        refuse(s);
     return p;
 }
 

@@ -1,12 +1,17 @@
 /* The table of the CUDA backend, and all of its own kernels loaded at once. */
 #include "kernels/cuda/cuda.h"
 
+extern "C" void kg_cuda_scratch_of(kg_kernels *k)
+{
+    k->linear_scratch = kg_cuda_linear_scratch;
+    k->attention_scratch = kg_cuda_attention_scratch;
+    k->conv_scratch = kg_cuda_conv_scratch;
+}
+
 kg_kernels kg_cuda_kernel_table(void)
 {
     kg_kernels k = {};
-    k.linear_scratch = kg_cuda_linear_scratch;
-    k.attention_scratch = kg_cuda_attention_scratch;
-    k.conv_scratch = kg_cuda_conv_scratch;
+    kg_cuda_scratch_of(&k);
     k.linear = kg_cuda_linear;
     k.attention = kg_cuda_attention;
     k.residual_norm = kg_cuda_residual_norm;

@@ -71,8 +71,8 @@ typedef struct vae_run {
 kg_dtype vae_act(int precision);
 /* Keeps what the list needs for frames of type act, height x width at its input. */
 void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width);
-/* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done: the decoder's frame by frame, `at` counts
- * them; the encoder's at once. */
+/* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done: the decoder's in parts of one or more
+ * frames, of which `at` is the first one's place; the encoder's at once. */
 typedef void vae_done_fn(kg_exec *x, void *arg, kg_tensor out, int64_t at);
 void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *arg);
 

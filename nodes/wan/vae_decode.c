@@ -30,10 +30,10 @@ static kg_status infer(kg_infer *x)
 
 typedef struct output { kg_tensor bytes; int rounded; } output;        /* u8 [frames, H, W, 3] */
 
-static void to_pixels(kg_exec *x, void *arg, kg_tensor frame, int64_t at)
+static void to_pixels(kg_exec *x, void *arg, kg_tensor frames, int64_t at)
 {
     const output *o = arg;
-    kg_pixels(x, (kg_pixels_args){.f = kg_at(frame, 0), .u = kg_at(o->bytes, at), .rounded = o->rounded});
+    kg_pixels(x, (kg_pixels_args){.f = frames, .u = kg_slice(o->bytes, at, frames.shape[0]), .rounded = o->rounded});
 }
 
 static void decode_frame(kg_exec *x, vae_run *r, kg_tensor latent, int64_t t, output *o)

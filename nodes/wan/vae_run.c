@@ -1,5 +1,6 @@
 /* Runs a list of the VAE's parts on one chunk of frames: of the decoder's last parts and the encoder's first ones, where frames are
- * largest and nothing changes their rate, one frame after the other (vae.alone), so that no more than a few of these stand at once.
+ * largest and nothing changes their rate, one frame after the other (vae.alone), so that no more than a few of these stand at once;
+ * small ones run together.
  *
  * Parts that keep shape work in place; the others write a new tensor, and what comes next runs while the old one still stands
  * (temporaries are a stack). For the encoder that costs little: the first level holds most of the bytes. The decoder's last new
@@ -13,6 +14,12 @@ static const float mean[VAE_LATENT] = {-0.7571f, -0.7089f, -0.9113f, 0.1075f, -0
     0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f};
 static const float deviation[VAE_LATENT] = {2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
     3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f};
+
+/* How many of t frames of height x width run together: those that hold no more than a quarter of a million pixels, or one. */
+static int64_t at_once(int64_t t, int64_t height, int64_t width)
+{
+    return t * height * width <= 1 << 18 ? t : 1;
+}
 
 static kg_tensor frames_of(kg_exec *x, kg_tensor like, int64_t t, int64_t h, int64_t w, int64_t c)
 {
@@ -179,8 +186,9 @@ static void upsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tensor 
         causal_copy(x, s, in, (kg_conv_args){.out = doubled, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .split = 1});
         in = doubled;
     }
-    for (int64_t t = 0; t < in.shape[0]; ++t)  /* a device may need room for the doubled frame */
-        kg_conv(x, (kg_conv_args){.out = kg_slice(out, t, 1), .in = kg_slice(in, t, 1), .weight = w[0], .bias = w[1], .kt = 1,
+    int64_t step = at_once(in.shape[0], out.shape[1], out.shape[2]);
+    for (int64_t t = 0; t < in.shape[0]; t += step)        /* a device may need as much room again for what it makes */
+        kg_conv(x, (kg_conv_args){.out = kg_slice(out, t, step), .in = kg_slice(in, t, step), .weight = w[0], .bias = w[1], .kt = 1,
             .kh = 3, .kw = 3, .upsample = 1});
 }
 
@@ -291,10 +299,11 @@ static kg_tensor gather(kg_exec *x, vae_run *r, int end, kg_tensor in)
         return in;
     const vae_part *p = &r->v->part[r->list][end - 1];
     kg_tensor all = frames_of(x, in, in.shape[0], in.shape[1] / 2, in.shape[2] / 2, p->out);
-    for (int64_t t = 0; t < in.shape[0]; ++t) {
+    int64_t step = at_once(in.shape[0], in.shape[1], in.shape[2]);
+    for (int64_t t = 0; t < in.shape[0]; t += step) {
         if (kg_enter(x, "alone", t, 0))
             return all;
-        run_parts(x, r, 0, end, kg_slice(in, t, 1), kg_slice(all, t, 1));
+        run_parts(x, r, 0, end, kg_slice(in, t, step), kg_slice(all, t, step));
         if (kg_leave(x))
             return all;
     }
@@ -309,10 +318,11 @@ void vae_chunk(kg_exec *x, vae_run *r, kg_tensor in, vae_done_fn *done, void *ar
         done(x, arg, run_parts(x, r, alone, count, gather(x, r, alone, in), none), 0);
     } else {
         in = run_small(x, r, alone, in);
-        for (int64_t t = 0; t < in.shape[0]; ++t) {
+        int64_t step = at_once(in.shape[0], 2 * in.shape[1], 2 * in.shape[2]);
+        for (int64_t t = 0; t < in.shape[0]; t += step) {
             if (kg_enter(x, "alone", t, 0))
                 return;
-            done(x, arg, run_parts(x, r, alone, count, kg_slice(in, t, 1), none), t);
+            done(x, arg, run_parts(x, r, alone, count, kg_slice(in, t, step), none), t);
             if (kg_leave(x))
                 return;
         }

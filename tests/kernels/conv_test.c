@@ -158,6 +158,7 @@ static void test_convs(void)
             if (c->kt > 1)
                 CHECK(run_conv(c, types[k], 1, 3, 0) == apart, "bits depend on where history lies");
         }
+    CHECK(!*kg_cuda_conv_refused(), "cuDNN has no engine for %s", kg_cuda_conv_refused());
 }
 
 /* ---- norm over channels ---- */

@@ -78,9 +78,9 @@ static kg_status decode_infer(kg_infer *x)
     return KG_OK;
 }
 
-static void keep_frame(kg_exec *x, void *arg, kg_tensor out, int64_t at)
+static void keep_frames(kg_exec *x, void *arg, kg_tensor out, int64_t at)
 {
-    kg_unary(x, (kg_unary_args){.out = kg_at(*(kg_tensor *)arg, at), .in = out, .op = KG_UNARY_COPY});
+    kg_unary(x, (kg_unary_args){.out = kg_slice(*(kg_tensor *)arg, at, out.shape[0]), .in = out, .op = KG_UNARY_COPY});
 }
 
 static kg_status decode_execute(kg_exec *x)
@@ -94,7 +94,7 @@ static kg_status decode_execute(kg_exec *x)
         kg_tensor in = kg_temp(x, r.act, KG_SHAPE(1, latent.shape[2], latent.shape[3], VAE_LATENT));
         kg_latent_frames(x, (kg_latent_frames_args){.latent = latent, .frames = in, .first = t, .scale = r.scale, .shift = r.shift});
         kg_tensor part = kg_slice(out, t ? 4 * t - 3 : 0, t ? 4 : 1);
-        vae_chunk(x, &r, in, keep_frame, &part);
+        vae_chunk(x, &r, in, keep_frames, &part);
         kg_leave(x);
     }
     return KG_OK;

@@ -108,7 +108,7 @@ static kg_status decode_infer(kg_infer *x)
 
 static void take(kg_exec *x, void *arg, kg_tensor out, int64_t at)
 {
-    kg_unary(x, (kg_unary_args){.out = kg_at(*(kg_tensor *)arg, at), .in = out, .op = KG_UNARY_COPY});
+    kg_unary(x, (kg_unary_args){.out = kg_slice(*(kg_tensor *)arg, at, out.shape[0]), .in = out, .op = KG_UNARY_COPY});
 }
 
 /* A clip begins: no frames before it. */

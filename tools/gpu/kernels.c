@@ -201,8 +201,9 @@ static void conv(bench *b, const char *name, int64_t t, int64_t h, int64_t w, in
     int64_t up = upsample ? 2 : 1, k = in * kt * 9;
     kg_tensor raw = MAKE(b, KG_BF16, out, in, kt, 3, 3), packed = kg_temp(b->x, KG_BF16, KG_SHAPE(kg_conv_padded(out), k)), none = {0};
     kg_conv_pack(b->x, (kg_conv_pack_args){.out = packed, .in = raw});
-    job j = {.op = CONV, .conv = {.out = MAKE(b, b->act, t, h * up, w * up, out), .in = MAKE(b, b->act, t, h, w, in),
-        .history = kt > 1 ? MAKE(b, b->act, kt - 1, h, w, in) : none, .weight = packed, .bias = MAKE(b, KG_BF16, out),
+    kg_tensor all = MAKE(b, b->act, kt - 1 + t, h, w, in);
+    job j = {.op = CONV, .conv = {.out = MAKE(b, b->act, t, h * up, w * up, out), .in = kg_slice(all, kt - 1, t),
+        .history = kt > 1 ? kg_slice(all, 0, kt - 1) : none, .joined = 1, .weight = packed, .bias = MAKE(b, KG_BF16, out),
         .kt = kt, .kh = 3, .kw = 3, .upsample = upsample}};
     show(b, name, &j, KG_C_CONV, 2.0 * (double)(t * h * up * w * up) * (double)out * (double)k, 0);
     kg_release(b->x, mark);
@@ -265,11 +266,12 @@ static void all(bench *b)
     rows(b, m, 1536);
     rows(b, m, 5120);
     conv(b, "conv 3x3x3 96, 4x480x832", 4, h, w, 96, 96, 3, 0);
+    conv(b, "conv 3x3x3 96, 1x480x832", 1, h, w, 96, 96, 3, 0);
     conv(b, "conv 3x3x3 192, 4x240x416", 4, h / 2, w / 2, 192, 192, 3, 0);
     conv(b, "conv 3x3x3 384, 2x120x208", 2, h / 4, w / 4, 384, 384, 3, 0);
     conv(b, "conv 3x3x3 384, 1x60x104", 1, b->small ? 4 : 60, b->small ? 4 : 104, 384, 384, 3, 0);
-    conv(b, "conv 3x3 up 192 to 96, 4x240x416", 4, h / 2, w / 2, 192, 96, 1, 1);
-    conv(b, "conv 3x3x3 96 to 3, 4x480x832", 4, h, w, 96, 3, 3, 0);
+    conv(b, "conv 3x3 up 192 to 96, 1x240x416", 1, h / 2, w / 2, 192, 96, 1, 1);
+    conv(b, "conv 3x3x3 96 to 3, 1x480x832", 1, h, w, 96, 3, 3, 0);
     frames(b, 4, h, w, 96);
     frames(b, 4, h / 2, w / 2, 192);
     frames(b, 1, b->small ? 4 : 60, b->small ? 4 : 104, 384);
