@@ -2,11 +2,18 @@
 
 `python3 captions.py` rewrites the committed lists: splits.json (unseen tuples, unseen templates)
 and graphs/demo/spiece.model (sentencepiece unigram, UMT5's special ids: pad 0, eos 1, s 2, unk 3).
+Its pieces are the whole words of the captions that training sees, then the characters of ASCII for
+any other word. Capitals are folded by the model's own normaliser.
 """
+import collections
+import io
 import json
+import math
 import pathlib
 import random
 import re
+import string
+import tempfile
 
 import clips
 
@@ -84,14 +91,17 @@ PHRASES = {
 }
 
 
-def caption(rng, row, templates):
-    """One sentence for a tuple; sometimes with a capital, sometimes with a full stop."""
+def caption(rng, row, templates, mark=lambda words, kinds: words):
+    """One sentence for a tuple; sometimes with a capital, sometimes with a full stop.
+
+    `mark` may change the words that tell something; `kinds` says what, by place in the tuple."""
     shape, colour, ground, direction = row
     word = rng.choice(COLOUR_WORDS.get(colour, [colour]))
     verb, verbing = rng.choice(VERBS)
     text = rng.choice(templates).format(
-        o=word + " " + rng.choice(NOUNS[shape]), v=verb, ving=verbing,
-        d=rng.choice(PHRASES[direction]), b=rng.choice(BACKGROUND_WORDS.get(ground, [ground])))
+        o=mark(word + " " + rng.choice(NOUNS[shape]), (0, 1)), v=verb, ving=verbing,
+        d=mark(rng.choice(PHRASES[direction]), (3,)),
+        b=mark(rng.choice(BACKGROUND_WORDS.get(ground, [ground])), (2,)))
     text = re.sub(r"\ba (?=orange)", "an ", text)
     if rng.random() < 0.25:
         text = text[0].upper() + text[1:]
@@ -139,19 +149,51 @@ def write_splits(seed=3):
     (HERE / "splits.json").write_text(text + "\n")
 
 
-def write_tokenizer(seed=4, captions=30000):
-    import sentencepiece
+def word_scores(seed=4, captions=30000):
+    """{word: log of its share} over captions of seen tuples and templates."""
     rng = random.Random(seed)
     seen, _, kept, _ = parts()
+    count = collections.Counter(
+        word for _ in range(captions)
+        for word in re.findall("[a-z]+", caption(rng, rng.choice(seen), kept).lower()))
+    total = sum(count.values())
+    return {w: math.log(n / total) for w, n in sorted(count.items(), key=lambda x: (-x[1], x[0]))}
+
+
+def trained_model(sentences):
+    """sentencepiece's own training: settings, and a normaliser that folds A-Z to a-z."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2 as pb
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.write("".join(f"{ord(c):X}\t{ord(c.lower()):X}\n" for c in string.ascii_uppercase))
+        rules.flush()
+        out = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(sentences), model_writer=out, vocab_size=200,
+            model_type="unigram", hard_vocab_limit=False, character_coverage=1.0,
+            normalization_rule_tsv=rules.name, add_dummy_prefix=True,
+            pad_id=0, eos_id=1, bos_id=2, unk_id=3, num_threads=1, minloglevel=2)
+    model = pb.ModelProto()
+    model.ParseFromString(out.getvalue())
+    model.trainer_spec.ClearField("input")
+    model.normalizer_spec.name = "fold_ascii"
+    return model
+
+
+def write_tokenizer():
+    """Training splits "red" in three, so the pieces are put in here: a word is worth more than its
+    letters, a mark or a letter costs less than not knowing it."""
+    scores = word_scores()
+    model = trained_model(scores)
+    del model.pieces[4:]
+    least = min(scores.values()) - 1.0
+    letters = [chr(c) for c in range(33, 127) if chr(c) not in string.ascii_uppercase]
+    for piece, score in ([("\u2581" + w, s) for w, s in scores.items()]
+                         + [(c, least) for c in ["\u2581"] + letters]):
+        model.pieces.add(piece=piece, score=score)
+    model.trainer_spec.vocab_size = len(model.pieces)
     DEMO.mkdir(parents=True, exist_ok=True)
-    ascii_ = "".join(chr(c) for c in range(33, 127))
-    sentences = [caption(rng, rng.choice(seen), kept) for _ in range(captions)]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_prefix=str(DEMO / "spiece"), vocab_size=512,
-        model_type="unigram", hard_vocab_limit=False, character_coverage=1.0,
-        required_chars=ascii_, normalization_rule_name="identity", add_dummy_prefix=True,
-        pad_id=0, eos_id=1, bos_id=2, unk_id=3, num_threads=1, minloglevel=2)
-    (DEMO / "spiece.vocab").unlink()
+    (DEMO / "spiece.model").write_bytes(model.SerializeToString())
 
 
 if __name__ == "__main__":

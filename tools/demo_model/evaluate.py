@@ -2,7 +2,7 @@
 
     python3 evaluate.py --count 256                                     # diffusers' parts
     python3 evaluate.py --count 256 --guidance 3,4,6 --shift 3,5 --sets unseen
-    python3 evaluate.py --engine "build/kino run graphs/demo/t2v.lua" --count 64 --jobs 1
+    python3 evaluate.py --engine "build/kino run graphs/demo/t2v.lua --cache none"
     python3 evaluate.py --prompt "a red circle moves left over a blue background" --sheet x.png
 
 Sets: `unseen` tuples never trained, `seen` tuples, `wording`: sentence templates never trained.
@@ -101,11 +101,18 @@ class Diffusers:
 
 # ---- the engine ---------------------------------------------------------------------------------
 
+def run_engine(command, text, seed, path):
+    """One clip and its contact sheet; what the engine says is shown when it fails."""
+    done = subprocess.run(command + ["--prompt", text, "--seed", str(seed), "--out", path],
+                          capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+
+
 def engine_clip(command, text, seed):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "clip.mp4")
-        subprocess.run(shlex.split(command) + ["--prompt", text, "--seed", str(seed), "--out",
-                                               path], check=True, stdout=subprocess.DEVNULL)
+        run_engine(shlex.split(command), text, seed, path)
         return checker.read_video(path)
 
 

@@ -1,6 +1,7 @@
 """Writes the trained weights as graphs/demo/*.safetensors under the official Wan-Video names, bf16.
 
-    python3 export.py --weights DIR        # DIR holds vae-*.safetensors and dit-*.safetensors
+    python3 export.py --weights DIR        # DIR holds vae-, dit- and text-*.safetensors
+    python3 export.py --unpack DIR         # and back: graphs/demo/ as such pieces
 
 The transformer comes in shards with a Hugging Face style index; the text encoder's file carries the
 tokenizer as the uint8 tensor `spiece_model` too, as ComfyUI's files do. load() reads all of it back
@@ -106,13 +107,12 @@ def write_sharded(tensors, stem):
 
 def write(folder, out):
     import common
-    both = common.load_pieces(os.path.join(folder, "dit"))
-    part = {k: {n[len(k) + 1:]: v for n, v in both.items() if n.startswith(k + ".")}
-            for k in ("dit", "text")}
+    part = {k: {n.removeprefix(k + "."): v
+                for n, v in common.load_pieces(os.path.join(folder, k)).items()}
+            for k in ("dit", "text", "vae")}
     out = str(out)
     write_sharded(renamed(part["dit"], DIT), os.path.join(out, "wan_demo"))
-    vae = renamed(common.load_pieces(os.path.join(folder, "vae")), VAE)
-    text = renamed(part["text"], TEXT)
+    vae, text = renamed(part["vae"], VAE), renamed(part["text"], TEXT)
     spiece = (captions.DEMO / "spiece.model").read_bytes()
     text["spiece_model"] = torch.frombuffer(bytearray(spiece), dtype=torch.uint8)
     for name, tensors in (("wan_demo_vae", vae), ("umt5_demo", text)):
@@ -147,12 +147,10 @@ def load(device="cpu", folder=None):
 def unpack(folder):
     """The exported files as training's own pieces again, to go on from them."""
     import common
-    dit, text, vae = load()
-    both = {**{"dit." + k: p for k, p in dit.named_parameters()},
-            **{"text." + k: p for k, p in text.named_parameters()}}
-    common.save_pieces({k: p.detach() for k, p in both.items()}, os.path.join(folder, "dit"))
-    common.save_pieces({k: p.detach() for k, p in vae.named_parameters()},
-                       os.path.join(folder, "vae"))
+    for name, net in zip(("dit", "text", "vae"), load()):
+        prefix = "" if name == "vae" else name + "."
+        common.save_pieces({prefix + k: p.detach() for k, p in net.named_parameters()},
+                           os.path.join(folder, name))
 
 
 def main():

@@ -1,13 +1,13 @@
-"""Trains the demo model's transformer and its text encoder together, from VAE latents.
+"""Trains the demo model's transformer from VAE latents and from rows of the finished text encoder.
 
-    python3 train_dit.py --vae DIR --out DIR --end 480 --span 0,0.6 --keep /tmp/keep
-    python3 train_dit.py --vae DIR --out DIR --end 300 --span 0.6,1 --keep /tmp/keep
+    python3 train_dit.py --weights DIR --out DIR --end 480 [--fresh]
 
-The first call draws and encodes clips for `--encode` seconds (60,000 at most) and leaves latents and
-optimiser in --keep; the second goes on from there, or from DIR/dit-*.safetensors if that is lost.
-Flow matching: x = (1-s) x0 + s noise, target noise - x0, t = 1000 s; s is half uniform and half
-logit-normal, both shifted by 3; one caption in ten is empty. bf16 autocast, one CUDA graph a step,
-batches of 256. One H100: about 14 minutes in all. `--tiny` is a dry run on a CPU.
+DIR holds vae-*.safetensors (train_vae.py), text-*.safetensors (train_text.py) and, unless --fresh,
+dit-*.safetensors to go on from (`export.py --unpack DIR` makes all three from graphs/demo/). Clips are
+drawn and encoded for `--encode` seconds (60,000 at most), captions are encoded once: the text encoder
+stays as it is. Flow matching: x = (1-s) x0 + s noise, target noise - x0, t = 1000 s; s is half uniform
+and half logit-normal, both shifted by 3; one caption in ten is empty. bf16 autocast, one CUDA graph a
+step, batches of 256; everything ends `--end` seconds after the start. `--tiny` is a dry run on a CPU.
 """
 import argparse
 import os
@@ -57,29 +57,22 @@ def encode_clips(vae_dir, device, seconds, most, tiny):
     return latents, cells, index
 
 
-def caption_pool(device, each):
-    """Ids of `each` captions for every seen tuple [tuples, each, TOKENS]; is a background named?"""
+@torch.no_grad()
+def text_pool(weights, device, each):
+    """Rows bf16 of `each` captions for every seen tuple [tuples, each, t, width], and of no caption
+    [t, width]; t is one more than the longest caption has, so the last row is always zero."""
     rng, sp = random.Random(7), captions.tokenizer()
     seen, _, kept, _ = captions.parts()
-    texts = [captions.caption(rng, row, kept) for row in seen for _ in range(each)]
-    ids = torch.tensor(captions.encode(sp, texts), dtype=torch.int16)
-    told = torch.tensor([captions.names_background(t) for t in texts])
-    shape = (len(seen), each)
-    return (ids.view(*shape, captions.TOKENS).to(device), told.view(shape).to(device),
-            sp.get_piece_size())
-
-
-def prepare(a, device):
-    """Latents, tuples and captions, from --keep if an earlier call left them there."""
-    path = os.path.join(a.keep, "latents.pt")
-    if os.path.exists(path):
-        latents, cells, index = torch.load(path, map_location=device)
-    else:
-        latents, cells, index = encode_clips(a.vae, device, a.encode, 4 if a.tiny else a.clips, a.tiny)
-        torch.save((latents, cells, index), path)
-    pool, told, pieces = caption_pool(device, 2 if a.tiny else 64)
-    log("captions ready")
-    return (latents, cells, index, pool, told), pieces
+    texts = [captions.caption(rng, row, kept) for row in seen for _ in range(each)] + [""]
+    ids = torch.tensor(captions.encode(sp, texts), device=device)
+    ids = ids[:, :int((ids != 0).sum(1).max()) + 1]
+    text = models.build_text(sp.get_piece_size()).to(device).eval()
+    saved = common.load_pieces(os.path.join(weights, "text"))
+    for name, p in text.named_parameters():
+        p.copy_(saved["text." + name])
+    rows = torch.cat([models.text_rows(text, part).bfloat16() for part in ids.split(1024)])
+    log(len(texts), "captions of at most", ids.shape[1] - 1, "tokens")
+    return rows[:-1].view(len(seen), each, *rows.shape[1:]), rows[-1]
 
 
 def sigmas(n, device):
@@ -96,65 +89,8 @@ def object_cells(cover):
     return torch.cat([touched[:, :, :1], later], 2)
 
 
-class Told:
-    """Every text row must tell all four attributes: fixed orthonormal directions, cross-entropy.
-
-    A row is one of 512 keys and most of them are padding, so a word that only its own row knows
-    reaches the transformer very faintly: without this, shapes were not learned in 6,700 steps.
-    """
-
-    def __init__(self, device):
-        sizes = [len(clips.SHAPES), len(clips.COLOURS), len(clips.BACKGROUNDS),
-                 len(clips.DIRECTIONS)]
-        rng = torch.Generator().manual_seed(6)
-        basis = torch.linalg.qr(torch.randn(models.WIDTH, sum(sizes), generator=rng))[0]
-        self.heads = basis.to(device).split(sizes, 1)
-        self.table = clips.id_table(torch, captions.parts()[0], device)
-
-    def loss(self, rows, real, tuples, named):
-        want, total = self.table[tuples], 0.0
-        count = real.sum().clamp(min=1)
-        for i, head in enumerate(self.heads):
-            keep = real * named[:, None] if i == 2 else real
-            logits = (rows.float() @ head).transpose(1, 2)
-            target = want[:, i, None].expand(-1, rows.shape[1])
-            miss = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-            total = total + (miss * keep).sum() / count
-        return total
-
-
-def make_text_step(text, trainer, told, data, batch, device):
-    """The text encoder alone, on captions."""
-    _, _, _, pool, named = data
-
-    def step():
-        row = torch.randint(len(pool), (batch,), device=device)
-        word = torch.randint(pool.shape[1], (batch,), device=device)
-        ids = pool[row, word].long()
-        with torch.autocast(device, torch.bfloat16, cache_enabled=False):
-            rows = models.text_rows(text, ids)
-        loss = told.loss(rows, (ids != 0).float(), row, named[row, word].float())
-        trainer.update(loss)
-        return loss.detach()
-
-    return step
-
-
-def train_text(text, told, data, device, steps, batch):
-    trainer = common.Trainer({"text": text}, 1e-3, device, clip=1.0)
-    trainer.set_rate(0, 0, 1)
-    step = common.GraphedStep(make_text_step(text, trainer, told, data, batch, device), device)
-    for i in range(steps):
-        trainer.set_rate(i / steps, i, 100)
-        loss = step()
-        if i % 100 == 0 or i == steps - 1:
-            log("text step", i, "loss %.4f" % float(loss))
-
-
-def make_step(dit, text, trainer, told, data, batch, device, compiled):
-    latents, cells, index, pool, named = data
-    empty = torch.zeros(captions.TOKENS, dtype=torch.long, device=device)
-    empty[0] = 1
+def make_step(dit, trainer, data, batch, device, compiled):
+    latents, cells, index, pool, nothing = data
 
     def loss_of(x0, touched, noise, sigma, rows):
         s = sigma[:, None, None, None, None]
@@ -169,89 +105,61 @@ def make_step(dit, text, trainer, told, data, batch, device, compiled):
     def step():
         pick = torch.randint(len(latents), (batch,), device=device)
         word = torch.randint(pool.shape[1], (batch,), device=device)
-        ids = pool[index[pick], word].long()
         drop = torch.rand(batch, device=device) < EMPTY
-        ids = torch.where(drop[:, None], empty, ids)
+        rows = torch.where(drop[:, None, None], nothing, pool[index[pick], word])
         x0 = latents[pick].float()
         with torch.autocast(device, torch.bfloat16, cache_enabled=False):
-            rows = models.text_rows(text, ids)
-            padded = models.pad_rows(rows.float(), captions.TOKENS + 1)
             loss, plain = loss_of(x0, cells[pick], torch.randn_like(x0),
-                                  sigmas(batch, device), padded)
-        real = (ids != 0).float() * ~drop[:, None]
-        says = told.loss(rows, real, index[pick], named[index[pick], word].float())
-        trainer.update(loss + 0.1 * says)
+                                  sigmas(batch, device), rows)
+        trainer.update(loss)
         return plain.detach()
 
     return step
 
 
-def resume(a, trainer, device):
-    state = os.path.join(a.keep, "state.pt")
-    if os.path.exists(state):
-        saved = torch.load(state, map_location=device)
-        trainer.load_state(saved)
-        log("goes on from step", saved["steps"])
-        return saved["steps"]
-    try:
-        trainer.load(common.load_pieces(os.path.join(a.resume or a.out, "dit")))
-        log("goes on from averaged weights")
-    except FileNotFoundError:
-        pass
-    return 0
-
-
-def save(a, trainer, steps):
-    common.save_pieces(trainer.averages(), os.path.join(a.out, "dit"))
-    torch.save({**trainer.state(), "steps": steps}, os.path.join(a.keep, "state.pt"))
-
-
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--vae", default=".")
+    p.add_argument("--weights", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--keep", required=True)
-    p.add_argument("--resume")
+    p.add_argument("--fresh", action="store_true")
     p.add_argument("--end", type=float, default=480)
-    p.add_argument("--span", default="0,1")
     p.add_argument("--encode", type=float, default=60)
     p.add_argument("--clips", type=int, default=60000)
+    p.add_argument("--captions", type=int, default=64)
     p.add_argument("--rate", type=float, default=1e-3)
     p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--text-steps", type=int, default=0)
     p.add_argument("--tiny", action="store_true")
     a = p.parse_args()
+    if a.tiny:
+        a.clips, a.captions, a.batch = 4, 2, 2
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for folder in (a.out, a.keep):
-        os.makedirs(folder, exist_ok=True)
-    torch.manual_seed(1 if a.span.startswith("0,") else 2)
-    data, pieces = prepare(a, device)
-    torch.manual_seed(3)
-    dit, text = models.build_dit().to(device), models.build_text(pieces).to(device)
+    os.makedirs(a.out, exist_ok=True)
+    torch.manual_seed(4)
+    data = (*encode_clips(a.weights, device, a.encode, a.clips, a.tiny),
+            *text_pool(a.weights, device, a.captions))
+    dit = models.build_dit().to(device)
     models.use_few_rows(dit)
+    models.use_linear_patches(dit)
     torch.nn.init.zeros_(dit.proj_out.weight)
     torch.nn.init.zeros_(dit.proj_out.bias)
-    trainer = common.Trainer({"dit": dit, "text": text}, a.rate, device, clip=1.0)
-    done = resume(a, trainer, device)
-    begin, end = (float(v) for v in a.span.split(","))
-    told = Told(device)
-    if a.text_steps:
-        train_text(text, told, data, device, a.text_steps, 4 if a.tiny else a.batch)
-        trainer.load({k: p.detach().clone() for k, p in trainer.named.items()})
-    trainer.set_rate(begin, done)
-    step = make_step(dit, text, trainer, told, data, 2 if a.tiny else a.batch,
-                     device, compiled=not a.tiny)
-    step = common.GraphedStep(step, device)
+    trainer = common.Trainer({"dit": dit}, a.rate, device, clip=1.0)
+    if not a.fresh:
+        trainer.load(common.load_pieces(os.path.join(a.weights, "dit")))
+    trainer.set_rate(0.0, 0)
+    step = common.GraphedStep(make_step(dit, trainer, data, a.batch, device, not a.tiny), device)
     log("ready, graph:", step.graph is not None)
     ready, saved = Clock.now(), []
 
+    def save():
+        common.save_pieces(trainer.averages(), os.path.join(a.out, "dit"))
+
     def halfway():                              # in case the machine goes away
         if not saved and Clock.now() > ready + 0.65 * (a.end - ready):
-            saved.append(common.save_pieces(trainer.averages(), os.path.join(a.out, "dit")))
+            saved.append(save())
 
-    done = common.run_until(step, trainer, a.end - 5, device, (begin, end), "dit",
-                            2 if a.tiny else 20, done, halfway)
-    save(a, trainer, done)
+    common.run_until(step, trainer, a.end - 3, device, name="dit", every=2 if a.tiny else 20,
+                     after=halfway)
+    save()
     log("saved")
 
 
