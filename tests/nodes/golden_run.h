@@ -39,7 +39,7 @@ static inline int session_add(session *s, const char *type, const kg_arg *args, 
     return node;
 }
 
-/* Runs what `node` needs and gives its output as f32, malloc; NULL (and a failed CHECK) when it fails. */
+/* Runs what `node` needs and gives its output as it is stored, most are f32; malloc; NULL (and a failed CHECK) when it fails. */
 static inline float *session_run(session *s, int node, int port, int64_t *count)
 {
     if (node < 0)
@@ -52,7 +52,7 @@ static inline float *session_run(session *s, int node, int port, int64_t *count)
     kg_graph_want(s->graph, node);
     kg_plan *plan = kg_plan_new(s->graph, &(kg_plan_options){.device = device, .budget = (size_t)2 << 30});
     kg_run *run = plan ? kg_run_start(plan) : NULL;
-    int ok = run && kg_run_wait(run) == KG_OK && kg_run_value(run, node, port, 0, out, (size_t)*count * sizeof *out) == KG_OK;
+    int ok = run && kg_run_wait(run) == KG_OK && kg_run_value(run, node, port, 0, out, kg_bytes(&t)) == KG_OK;
     CHECK(ok, "%s: %s %s", kg_error_last()->path, kg_error_last()->message, kg_error_last()->hint);
     kg_run_free(run);
     kg_plan_free(plan);
