@@ -137,13 +137,21 @@ static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t
     return n;
 }
 
+static int64_t usual_rows(const key *k)
+{
+    for (const auto &u : kg_lt_usual)
+        if (u.n == k->n && u.k == k->k)
+            return u.rows;
+    return USUAL_ROWS;
+}
+
 /* The first proposal for the usual number of rows that runs with the real one; else the first for the real one. */
 static int use_proposal(cublasLtHandle_t lt, product *p, cublasLtEpilogue_t epilogue)
 {
     cublasLtMatmulAlgo_t algo[CANDIDATES];
     product usual = {};
     usual.is = p->is;
-    int n = describe(&usual, USUAL_ROWS, epilogue) ? proposals(lt, &usual, algo, CANDIDATES) : 0;
+    int n = describe(&usual, usual_rows(&p->is), epilogue) ? proposals(lt, &usual, algo, CANDIDATES) : 0;
     release(&usual);
     for (int pass = 0; pass < 2; ++pass) {
         for (int i = 0; i < n; ++i)

@@ -10,3 +10,10 @@ static const struct kg_lt_row {
 } kg_lt_table[] = {
     {0, 0, 0, KG_F32, KG_F32, 0, 0, {0, 0, 0, 0, 0, 0, 0}},
 };
+
+/* Rows that products of these shapes usually have, when that is not the thousands of a picture: what the first heuristic is asked for. */
+/* table */
+static const struct { int64_t n, k, rows; } kg_lt_usual[] = {
+    {12288, 4096, 512}, {4096, 4096, 512}, {10240, 4096, 512}, {4096, 10240, 512},     /* the text encoder     */
+    {3072, 1536, 512}, {6144, 3072, 512}, {10240, 5120, 512},                          /* keys, values of text */
+};
