@@ -449,6 +449,7 @@ static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
 static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
 {
     const int64_t n = kg_cols(&a->out), step = slab_rows(a);
+    kg_cuda_stream(x);                     /* the card is this thread's */
     for (int64_t i = 0; i < n; i += step) {
         kg_tensor stored;
         const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
