@@ -155,6 +155,7 @@ static few draw_few(int64_t n, uint64_t seed)
 {
     few f = {};
     twister t;
+    t.at = 0;
     t.s[0] = (uint32_t)seed;
     for (uint32_t i = 1; i < MT_N; ++i)
         t.s[i] = 1812433253u * (t.s[i - 1] ^ t.s[i - 1] >> 30) + i;
