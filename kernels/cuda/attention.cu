@@ -178,7 +178,8 @@ extern "C" size_t kg_cuda_attention_scratch(kg_exec *x, const kg_attention_args 
     }
     if (way != KG_ATTENTION_LIBRARY)
         return 0;
-    kg_dnn_prepare(x, a);
+    if (kg_cuda_is_card(x))
+        kg_dnn_prepare(x, a);
     return kg_dnn_scratch(a);
 }
 

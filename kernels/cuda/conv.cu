@@ -2,8 +2,8 @@
  *
  * cuDNN takes 16-bit frames whose channels come in eights. It wants one dense tensor and as much padding before as behind, so
  * history and frames are put side by side first where they are not, and a row and a column of zeros are added for a stride of two.
- * Few input channels are gathered, all taps of a pixel side by side, and become a 1x1 product. f32 frames run
- * on our own kernel: cuDNN's products of f32 may round to TF32.
+ * Few input channels are gathered, all taps of a pixel side by side, and become a 1x1 product. f32 frames run on our own kernel:
+ * cuDNN's products of f32 may round to TF32.
  *
  * Weights are packed [padded out_ch, taps, in_ch] in the file's own type. Where that is not the frames', they are rounded when they
  * are used: as much traffic as reading them once more, and in memory a VAE stays as large as its file. Scratch is a sum over
@@ -32,7 +32,7 @@ static way way_of(const kg_conv_args *a, int64_t cout)
         return FEW;
     if (kg_conv_is_up(a))
         return UP;
-    if (cin % 8 == 0 && each % 8 == 0 && !a->upsample && (a->kt > 1 || (a->stride_t == 1 && !a->split)))
+    if (cin % 8 == 0 && each % 8 == 0 && !a->upsample && (a->kt > 1 ? !a->split || a->stride_t == 1 : !a->split && a->stride_t == 1))
         return DNN;
     return cin < 8 && cout % 8 == 0 && !a->split && !a->upsample ? GATHER : DIRECT;
 }
@@ -65,15 +65,6 @@ static layout layout_of(const kg_conv_args *a)
     else if (l.frames > in[0] && !a->joined)
         l.input = round_up(l.frames * in[1] * in[2] * l.cin * 2);
     return l;
-}
-
-size_t kg_cuda_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers)
-{
-    (void)x, (void)workers;
-    const layout l = layout_of(a);
-    if (l.how == UP)
-        return kg_conv_up_scratch(a);
-    return l.weight + l.bias + l.input + l.workspace;
 }
 
 /* ---- weights ---- */
@@ -278,6 +269,19 @@ static kg_dnn_shape shape_of(const kg_conv_args *a, const layout *l)
     kg_dnn_dense(s.rank, s.x, s.x_step);
     kg_dnn_dense(s.rank, s.y, s.y_step);
     return s;
+}
+
+size_t kg_cuda_conv_scratch(kg_exec *x, const kg_conv_args *a, int workers)
+{
+    (void)workers;
+    const layout l = layout_of(a);
+    if (l.how == UP)
+        return kg_conv_up_scratch(x, a);
+    if (l.how == DNN || l.how == GATHER) {
+        const kg_dnn_shape s = shape_of(a, &l);
+        kg_dnn_conv_prepare(x, &s);
+    }
+    return l.weight + l.bias + l.input + l.workspace;
 }
 
 /* A split is the same product for each frame of out: two in a row read the same frames with other weights. 0: cuDNN cannot. */

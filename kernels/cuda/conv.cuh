@@ -21,11 +21,12 @@ enum : size_t { KG_DNN_WORKSPACE = (size_t)64 << 20 };  /* the most an engine ma
 /* 1: queued (or failed, which is then the error). 0: cuDNN has no deterministic engine for this shape within the workspace.
  * The engine of a shape is found once and kept with the handle. */
 int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d);
+void kg_dnn_conv_prepare(kg_exec *x, const kg_dnn_shape *s);       /* while a plan is made: the run finds the engine ready */
 void kg_dnn_dense(int64_t rank, const int64_t *size, int64_t *step);       /* steps of a dense tensor, channels last */
 
 /* 3x3 over doubled 16-bit frames, channels in eights, no add; scratch as said. 0: as kg_dnn_conv. */
 int kg_conv_is_up(const kg_conv_args *a);
-size_t kg_conv_up_scratch(const kg_conv_args *a);
+size_t kg_conv_up_scratch(kg_exec *x, const kg_conv_args *a);      /* prepares it too */
 int kg_conv_up(kg_exec *x, const kg_conv_args *a);
 
 /* Any shape and type; weight is of the frames' type, [padded out_ch, taps, in_ch]. Sums run over taps, then channels, in f32. */

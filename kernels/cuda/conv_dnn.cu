@@ -2,7 +2,7 @@
  *
  * A shape's engine is the first that the heuristics name which is deterministic, keeps the precision asked for and needs no more
  * workspace than KG_DNN_WORKSPACE: fixed by shape, card and version of cuDNN (which are in the numerics tag), never by a timing.
- * Plans are made when a shape first comes and live as long as the handle. */
+ * It is looked for while a run is planned, and kept as long as the handle. */
 #include "kernels/cuda/conv.cuh"
 
 #include <mutex>
@@ -300,6 +300,13 @@ extern "C" void kg_cuda_conv_forget(cudnnHandle_t handle)
             at = &p->next;
         }
     }
+}
+
+void kg_dnn_conv_prepare(kg_exec *x, const kg_dnn_shape *s)
+{
+    cudnnHandle_t handle = kg_cuda_is_card(x) && kg_exec_lane(x) == KG_LANE_COMPUTE ? kg_cuda_dnn(x) : NULL;
+    if (handle)
+        plan_of(handle, s);
 }
 
 int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)

@@ -71,13 +71,6 @@ static void parts(const kg_conv_args *a, size_t *weight, size_t *bias, size_t *p
     *product = round_up(in[0] * (in[1] + 1) * (in[2] + 1) * 4 * cout * 2);
 }
 
-size_t kg_conv_up_scratch(const kg_conv_args *a)
-{
-    size_t weight, bias, product;
-    parts(a, &weight, &bias, &product);
-    return weight + bias + product + KG_DNN_WORKSPACE;
-}
-
 static kg_dnn_shape shape_of(const kg_conv_args *a)
 {
     const int64_t *in = a->in.shape, cout = 4 * a->out.shape[3];
@@ -95,6 +88,15 @@ static kg_dnn_shape shape_of(const kg_conv_args *a)
     kg_dnn_dense(4, s.x, s.x_step);
     kg_dnn_dense(4, s.y, s.y_step);
     return s;
+}
+
+size_t kg_conv_up_scratch(kg_exec *x, const kg_conv_args *a)
+{
+    size_t weight, bias, product;
+    const kg_dnn_shape s = shape_of(a);
+    parts(a, &weight, &bias, &product);
+    kg_dnn_conv_prepare(x, &s);
+    return weight + bias + product + KG_DNN_WORKSPACE;
 }
 
 int kg_conv_up(kg_exec *x, const kg_conv_args *a)

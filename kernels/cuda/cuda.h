@@ -40,6 +40,7 @@ kg_status kg_cuda_libs_open(void); /* once a process, thread-safe; KG_FAILED nam
 /* ---- the device ---- */
 struct kg_cuda;
 kg_cuda *kg_cuda_of(kg_exec *x);
+int kg_cuda_is_card(kg_exec *x);                   /* 0: a test plans with our scratch and no card: nothing can be prepared */
 cudaStream_t kg_cuda_stream(kg_exec *x);           /* of the exec's lane; makes its card this thread's current one */
 cublasLtHandle_t kg_cuda_lt(kg_exec *x);           /* one for all lanes: it has no stream                          */
 cudnnHandle_t kg_cuda_dnn(kg_exec *x);             /* set to the compute lane's stream; NULL (with an error) on others */

@@ -233,6 +233,8 @@ static const kg_device_ops *ops()
     return &o;
 }
 
+int kg_cuda_is_card(kg_exec *x) { return kg_exec_device(x)->ops == ops(); }
+
 static kg_status make_lanes(kg_cuda *c)
 {
     int lowest = 0, highest = 0;

@@ -463,7 +463,8 @@ extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, in
     (void)workers;
     if (one_row(a) || !aligned(a) || !kg_rows(&a->in))
         return 0;
-    prepare_slabs(x, a);
+    if (kg_cuda_is_card(x))
+        prepare_slabs(x, a);
     return bias_bytes(a) + (converts(a) ? whole((size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype)) : 0);
 }
 
