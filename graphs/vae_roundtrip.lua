@@ -1,25 +1,32 @@
--- A picture through the VAE and back: what encoding and decoding alone cost it. The VAE takes sides that are multiples of 8; --size
--- cuts the middle out of other pictures.
+-- A picture or a video through the VAE and back: what encoding and decoding alone cost it. The VAE takes sides that are multiples of 8
+-- and 4n+1 frames; --size cuts the middle out of other pictures, --frames takes the first frames.
 --
 --     kino run graphs/vae_roundtrip.lua --image picture.png --vae wan_2.1_vae.safetensors --out back.png
+--     kino run graphs/vae_roundtrip.lua --video clip.mp4 --frames 33 --vae wan_2.1_vae.safetensors --out back.mp4
 return kino.template{
-  doc = "Encodes a picture with the Wan2.1 VAE and decodes it again.",
+  doc = "Encodes a picture or a video with the Wan2.1 VAE and decodes it again.",
   params = {
-    image = kino.path{ doc = "a PNG file" },
+    image = kino.path{ optional = true, doc = "a PNG file" },
+    video = kino.path{ optional = true, doc = "or a video" },
     vae = kino.path{ "wan_2.1_vae.safetensors", doc = "the VAE: official, ComfyUI's or diffusers' file" },
     size = kino.size{ optional = true, doc = "cut to this, as in 832x480" },
+    frames = kino.int{ optional = true, min = 1, max = 1025, step = 4, doc = "of a video: so many from its beginning" },
     rounding = kino.choice{ "truncate", "round", default = "truncate", doc = "how values become bytes" },
-    out = kino.out{ "roundtrip.png", doc = "PNG file to write" },
+    out = kino.out{ optional = true, doc = "file to write: roundtrip.png, of a video roundtrip.mp4" },
   },
   graph = function(p)
+    if not p.image == not p.video then error("one of --image and --video is needed", 0) end
     local vae = kino.wan.vae{ path = p.vae }
-    local picture = kino.image.load{ path = p.image }
+    local frames = p.image and kino.image.load{ path = p.image } or kino.video.load{ path = p.video, frames = p.frames }
     if p.size then
-      picture = kino.video.crop{ video = picture, width = p.size.w, height = p.size.h }
+      frames = kino.video.crop{ video = frames, width = p.size.w, height = p.size.h }
     end
-    local latent = kino.wan.encode{ vae = vae, frames = picture }
+    local latent = kino.wan.encode{ vae = vae, frames = frames }
     local back = kino.wan.decode{ vae = vae, latent = latent, rounding = p.rounding }
+    if p.video then
+      return { video = kino.video.save{ video = back, path = p.out or "roundtrip.mp4" } }
+    end
     -- A decoder gives a stream of frames; a sheet of its one frame is the picture.
-    return { image = kino.image.save{ image = kino.image.sheet{ video = back, columns = 1, gap = 0 }, path = p.out } }
+    return { image = kino.image.save{ image = kino.image.sheet{ video = back, columns = 1, gap = 0 }, path = p.out or "roundtrip.png" } }
   end,
 }

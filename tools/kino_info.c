@@ -24,7 +24,7 @@ kg_status kino_version(const kino_options *o)
     if (o->json)
         printf("{\"version\":\"%s\",\"numerics\":\"%s\"}\n", KINO_VERSION, d ? d->tag : "");
     else
-        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.save), %s CUDA\n", KINO_VERSION, d ? d->tag : "", av,
+        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.load, video.save), %s CUDA\n", KINO_VERSION, d ? d->tag : "", av,
                KG_CUDA_BUILT ? "with" : "without");
     kg_device_free(d);
     return KG_OK;
