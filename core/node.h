@@ -92,7 +92,8 @@ void kg_infer_warn(kg_infer *x, const char *format, ...) __attribute__((format(p
 /* Adds bytes to the key of the node: the identity of what a file holds that no resource carries. */
 void kg_infer_key(kg_infer *x, const void *bytes, size_t n);
 
-struct kg_prepare { const void *params; const kg_desc *in; void *result; void (*destroy)(void *result); };
+/* host_bytes: of what prepare opened (in a resource, for its other users too), the most that it holds until settle. */
+struct kg_prepare { const void *params; const kg_desc *in; void *result; void (*destroy)(void *result); size_t host_bytes; };
 
 /* ---- the table ---- */
 enum { KG_SINK = 1, KG_UNCACHED = 2 };   /* a sink has an outside effect; an uncached result is cheaper to make than to read */
@@ -145,6 +146,7 @@ struct kg_resource {
     /* Writes segment s into out[0 .. count): reads file ranges (kg_read), then kernels. NULL: every weight is read as it
      * stands. Runs on the copy lane; its temporaries stay below 64 MiB. Traced dry like execute.              */
     kg_status (*fill)(kg_exec *x, const kg_resource *r, int segment, const kg_tensor *out);
+    void (*settle)(const kg_resource *r);      /* optional: a plan is made; what its users' prepare shared goes back */
     void (*destroy)(kg_resource *r);           /* frees config and what the family owns                    */
     unsigned char identity[32];    /* of the files' content; part of the keys of all users                 */
     int id;                        /* set by the graph                                                     */

@@ -141,9 +141,17 @@ static kg_status prepare(kg_plan *p)
             kg_error_path(path);
             return s;
         }
+        p->prepare_bytes += q->prepared.host_bytes;
         find_checkpoint(p, i);
     }
     return KG_OK;
+}
+
+static void settle(const kg_graph *g)
+{
+    for (int i = 0; i < g->count; ++i)
+        if (g->node[i]->resource && g->node[i]->resource->settle)
+            g->node[i]->resource->settle(g->node[i]->resource);
 }
 
 /* ---- the layout ---- */
@@ -412,6 +420,8 @@ static kg_plan *plan_done(kg_plan *p, kg_status s)
         s = prepare(p);
     if (s == KG_OK)
         s = ladder(p);
+    if (!p->whole)
+        settle(p->graph);                  /* parts are made within the whole's ladder */
     if (s == KG_OK)
         return p;
     kg_plan_free(p);
@@ -506,8 +516,9 @@ kg_plan_summary kg_plan_sum(const kg_plan *p)
                          .fronts = p->trace.fronts,
                          .sites = (int64_t)p->trace.n_uses,
                          .loads = (int64_t)p->tier.n_loads};
-    s.peak_device = p->arena + f->fixed + (f->discrete ? 0 : p->host_peak);
-    s.peak_host = f->discrete ? p->host_peak : s.peak_device;
+    size_t here = f->discrete ? 0 : p->arena, host = here + p->host_peak > p->prepare_bytes ? here + p->host_peak : p->prepare_bytes;
+    s.peak_device = f->fixed + (f->discrete ? p->arena : host);
+    s.peak_host = f->discrete ? host : s.peak_device;
     s.seconds = work_seconds(p) + p->tier.stall;
     for (size_t i = 0; i < p->tier.n_loads; ++i)
         s.loaded += p->use_bytes[p->tier.loads[i].use];

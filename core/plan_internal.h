@@ -45,6 +45,7 @@ struct kg_plan {
     size_t fill_bytes;             /* scratch of the copy lane                                           */
     int fill_interval;
     int *keep_interval;
+    size_t prepare_bytes;          /* what prepare held on the host, gone before the run                 */
     size_t arena, host_peak, shrink;
     size_t stage;                  /* page-locked staging of host work; 0: tensors are host addresses    */
     void *base;                    /* wet: the arena                                                     */

@@ -1,5 +1,6 @@
 /* text.load: a UMT5 encoder and its tokenizer. Every dimension is read from the tensors' shapes, under official names or those of
  * transformers (diffusers' and ComfyUI's files too). ref: wan-spec 2.1, 2.4 */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -125,9 +126,23 @@ static kg_status tokenizer_find(kg_infer *x, const kg_checkpoint *ck, const char
 
 /* ---- node ---- */
 
+/* Opening umT5's tokenizer takes some 80 MiB and half a second: all texts of a graph share one, and no run keeps it. */
+static void settle(const kg_resource *r)
+{
+    const umt5 *m = r->config;
+    if (!m->shared->tokenizer)
+        return;
+    kg_tokenizer_free(m->shared->tokenizer);
+    m->shared->tokenizer = NULL;
+    malloc_trim(0);
+}
+
 static void config_free(void *config)
 {
     umt5 *m = config;
+    if (m->shared)
+        kg_tokenizer_free(m->shared->tokenizer);
+    free(m->shared);
     kg_file_unref(m->table);
     kg_file_unref(m->spiece);
     free(m);
@@ -141,7 +156,8 @@ static kg_status build(kg_infer *x, kg_checkpoint *ck)
     umt5 *m = calloc(1, sizeof *m);
     if (!m)
         return kg_fail(KG_FAILED, "out of host memory");
-    kg_status status = dimensions(ck, m);
+    m->shared = calloc(1, sizeof *m->shared);
+    kg_status status = m->shared ? dimensions(ck, m) : kg_fail(KG_FAILED, "out of host memory");
     if (!status)
         status = tokenizer_find(x, ck, p->tokenizer, m);
     kg_builder *b = status ? NULL : kg_builder_new(ck);
@@ -150,6 +166,7 @@ static kg_status build(kg_infer *x, kg_checkpoint *ck)
     kg_resource *r = kg_builder_done(b, m, config_free);
     if (!r)
         return kg_error_last()->status;
+    r->settle = settle;
     x->resource = r;
     x->out[0] = (kg_desc){.kind = "resource/umt5", .resource = r};
     return KG_OK;

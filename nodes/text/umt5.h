@@ -15,6 +15,7 @@ typedef struct umt5 {          /* config of a resource/umt5 */
     kg_file *spiece;           /* the tokenizer: a file of its own, or a tensor of the weights' */
     uint64_t spiece_offset;
     size_t spiece_bytes;
+    struct umt5_shared { struct kg_tokenizer *tokenizer; } *shared;    /* open from the first prepare of a plan to its settle */
 } umt5;
 
 /* Weights of segment "layer N", in this order; the last segment, "norm", has one. */

@@ -99,7 +99,7 @@ KG_NODE(video_load) = { /* table */
     .flags = KG_UNCACHED,
     .params_size = sizeof(params),
     .outputs = KG_PORTS({"video", "frames", KG_STREAM, "frames of 8-bit RGB, as they are stored"}),
-    .params = KG_PARAMS(KG_PATH(params, path, KG_REQUIRED, "MP4, MOV, Matroska, WebM, AVI or MPEG-TS; H.264, HEVC, VP9, AV1, ProRes, FFV1 ..."),
+    .params = KG_PARAMS(KG_PATH(params, path, KG_REQUIRED, "MP4, MOV, Matroska, WebM, AVI or MPEG-TS, of the usual codecs"),
                         KG_INT(params, first, 0, 0, 1 << 20, 1, "number of the first frame that is taken"),
                         KG_INT(params, frames, 0, 0, 1 << 20, 1, "how many are taken; 0: all")),
     .infer = infer,

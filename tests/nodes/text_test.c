@@ -66,6 +66,43 @@ static void test_golden(const char *name, const char *folder, const char *file, 
     golden_close(&g);
 }
 
+/* A prepare of its own; how many bytes it has opened. */
+static size_t prepare(const kg_desc *model, const void *params)
+{
+    const kg_node_type *t = kg_node_type_find("text.umt5");
+    kg_prepare x = {.params = params, .in = model};
+    CHECK(t->prepare(&x) == KG_OK && x.result, "%s", kg_error_last()->message);
+    x.destroy(x.result);
+    return x.host_bytes;
+}
+
+/* All texts of a model share one open tokenizer; when a plan is made it is closed, and its bytes are in the plan. */
+static void test_one_tokenizer(void)
+{
+    golden g;
+    session s;
+    golden_open(&g, "umt5");
+    session_open(&s, g.folder);
+    int first = encode(&s, "model.safetensors", NULL, "a cat", "", "f32");
+    int second = ADD(&s, "text.umt5", arg_node("model", 0, 0), arg_text("prompt", "a dog"));
+    const kg_desc *model = kg_graph_desc(s.graph, 0, 0);
+    const umt5 *config = model->resource->config;
+    CHECK(prepare(model, kg_graph_params(s.graph, first)) > config->spiece_bytes && config->shared->tokenizer);
+    const struct kg_tokenizer *open = config->shared->tokenizer;
+    CHECK(prepare(model, kg_graph_params(s.graph, second)) == 0 && config->shared->tokenizer == open);
+    model->resource->settle(model->resource);
+    CHECK(!config->shared->tokenizer);
+    kg_device *device = test_device(0);
+    kg_graph_want(s.graph, first);
+    kg_graph_want(s.graph, second);
+    kg_plan *p = kg_plan_new(s.graph, &(kg_plan_options){.device = device, .budget = (size_t)2 << 30});
+    CHECK(p && !config->shared->tokenizer && kg_plan_sum(p).peak_host >= 17 * config->spiece_bytes, "%s", kg_error_last()->message);
+    kg_plan_free(p);
+    test_device_free(device);
+    session_close(&s);
+    golden_close(&g);
+}
+
 static void refused(session *s, const char *type, const kg_arg *args, int n, kg_status status, const char *why)
 {
     CHECK(kg_graph_add(s->graph, type, NULL, args, n) < 0, "%s", why);
@@ -113,6 +150,7 @@ int main(void)
     test_golden("umt5_eps", NULL, "model.safetensors", 1e-5, "f32");
     test_golden("umt5_saved", KG_SOURCE_DIR "/tests/golden/data/umt5_saved", "model.safetensors", 1e-5, "f32");
     test_golden("umt5", NULL, "model.safetensors", 2e-2, "bf16");
+    test_one_tokenizer();
     test_refused();
     test_folder_leave(folder);
     return TEST_END();
