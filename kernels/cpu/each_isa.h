@@ -1,11 +1,11 @@
 /* Includes KG_BODY once for each instruction set, with KG_ISA_NAME defined. On other machines, and with compilers that do not know
- * the pragma, the three are the same code. */
+ * the pragma (clang), the three are the same code. */
 #define KG_ISA_NAME portable
 #include "kernels/cpu/simd.h"
 #include KG_BODY
 #undef KG_ISA_NAME
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
 #endif
@@ -13,7 +13,7 @@
 #include "kernels/cpu/simd.h"
 #include KG_BODY
 #undef KG_ISA_NAME
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
 #pragma GCC pop_options
 
 #pragma GCC push_options
@@ -23,7 +23,7 @@
 #include "kernels/cpu/simd.h"
 #include KG_BODY
 #undef KG_ISA_NAME
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__clang__)
 #pragma GCC pop_options
 #endif
 

@@ -217,20 +217,23 @@ KG_INLINE void cephes_sincos(vf x, vf *sine, vf *cosine)
     *cosine = (vf)((vu)choose(straight, c, s) ^ ((vu)(~(j - 2) & 4) << 29));
 }
 
+/* The first halves of two blocks, and the second ones. */
+#define FIRST(a, b) __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define SECOND(a, b) __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+
 /* Two blocks at a time: their radii side by side, their angles side by side. */
 static void normal_blocks(float *at, int64_t blocks)
 {
-    const vi first = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23}, second = first + 8;
     for (int64_t i = 0; i < blocks; i += 2) {
         float *p = at + i * LANES, *q = i + 1 < blocks ? p + LANES : p;
         vf a = v_load_full(p, KG_F32, 0), b = v_load_full(q, KG_F32, 0), sine, cosine;
-        vf radius = root(cephes_log(1.0f - __builtin_shuffle(a, b, first)) * -2.0f);
-        cephes_sincos(__builtin_shuffle(a, b, second) * 6.28318530717958647692f, &sine, &cosine);
+        vf radius = root(cephes_log(1.0f - FIRST(a, b)) * -2.0f);
+        cephes_sincos(SECOND(a, b) * 6.28318530717958647692f, &sine, &cosine);
         cosine = fused(radius, cosine, v_splat(0));
         sine = fused(radius, sine, v_splat(0));
-        v_store_full(p, KG_F32, 0, __builtin_shuffle(cosine, sine, first));
+        v_store_full(p, KG_F32, 0, FIRST(cosine, sine));
         if (q != p)
-            v_store_full(q, KG_F32, 0, __builtin_shuffle(cosine, sine, second));
+            v_store_full(q, KG_F32, 0, SECOND(cosine, sine));
     }
 }
 

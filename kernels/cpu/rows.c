@@ -181,10 +181,11 @@ static void residual_norm_row(const kg_residual_norm_args *a, int64_t row)
 /* Pairs (a, b) side by side and their (cos, sin): (a cos - b sin, a sin + b cos). */
 KG_INLINE vf rotate(vf v, vf table)
 {
-    const vi even = {0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14}, odd = even + 1;
-    const vi swap = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
     const vf sign = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
-    return v_fma(v, __builtin_shuffle(table, even), __builtin_shuffle(v, swap) * (__builtin_shuffle(table, odd) * sign));
+    vf cosine = __builtin_shufflevector(table, table, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14);
+    vf sine = __builtin_shufflevector(table, table, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15);
+    vf swapped = __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return v_fma(v, cosine, swapped * (sine * sign));
 }
 
 static void rms_norm_row(const kg_rms_norm_args *a, int64_t row)

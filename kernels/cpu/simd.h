@@ -209,10 +209,10 @@ KG_INLINE vf v_first(vf v, int64_t n, vf rest)
     return (vf)((first & (vi)v) | (~first & (vi)rest));
 }
 
+/* Lane i of the result is lane i + by, around the end. */
 #define V_ROTATE(v, by) \
-    __builtin_shuffle(v, (vi){(by) & 15, (by + 1) & 15, (by + 2) & 15, (by + 3) & 15, (by + 4) & 15, (by + 5) & 15, (by + 6) & 15, \
-                              (by + 7) & 15, (by + 8) & 15, (by + 9) & 15, (by + 10) & 15, (by + 11) & 15, (by + 12) & 15, \
-                              (by + 13) & 15, (by + 14) & 15, (by + 15) & 15})
+    __builtin_shufflevector(v, v, by, by + 1, by + 2, by + 3, by + 4, by + 5, by + 6, by + 7, by + 8, by + 9, by + 10, by + 11, by + 12, \
+                            by + 13, by + 14, by + 15)
 
 /* The order of these sums is fixed: halves are added until one is left. */
 KG_INLINE float v_sum(vf v)
@@ -229,9 +229,9 @@ KG_INLINE double v_sum_double(vd v)
     vd_half half[2];
     memcpy(half, &v, sizeof half);
     vd_half s = half[0] + half[1];
-    s += __builtin_shuffle(s, (vl){4, 5, 6, 7, 0, 1, 2, 3});
-    s += __builtin_shuffle(s, (vl){2, 3, 4, 5, 6, 7, 0, 1});
-    s += __builtin_shuffle(s, (vl){1, 2, 3, 4, 5, 6, 7, 0});
+    s += __builtin_shufflevector(s, s, 4, 5, 6, 7, 0, 1, 2, 3);
+    s += __builtin_shufflevector(s, s, 2, 3, 4, 5, 6, 7, 0, 1);
+    s += __builtin_shufflevector(s, s, 1, 2, 3, 4, 5, 6, 7, 0);
     return s[0];
 }
 
