@@ -98,14 +98,14 @@ static inline int sparse_wan(const char *path, int dim, int ffn, int layers)
     return sparse_close(&s, path);
 }
 
-/* ---- UMT5-XXL in f16, without its tokenizer ---- */
-static inline int sparse_umt5(const char *path)
+/* ---- UMT5-XXL (24 layers) in f16, without its tokenizer ---- */
+static inline int sparse_umt5(const char *path, int layers)
 {
     enum { DIM = 4096, FFN = 10240 };
     sparse s;
     sparse_open(&s, "F16", 2);
     SPARSE(&s, "token_embedding.weight", 256384, DIM);
-    for (int i = 0; i < 24; ++i) {
+    for (int i = 0; i < layers; ++i) {
         for (int k = 0; k < 4; ++k)
             sparse_tensor(&s, (const int[]){DIM, DIM, 0}, "blocks.%d.attn.%c.weight", i, "qkvo"[k]);
         sparse_tensor(&s, (const int[]){32, 64, 0}, "blocks.%d.pos_embedding.embedding.weight", i);

@@ -2,6 +2,7 @@
  *
  *     <target> [seconds [start]]     the same start gives the same inputs
  *     <target> FILE...               runs these files once (a crash that was kept, a corpus)
+ *     <target> -seeds FOLDER         writes its seeds there, for a fuzzer that sees coverage (tests/fuzz/run)
  *
  * It sees no coverage, so it lives by its seeds. The input that crashed is kept as fuzz-crash.bin. */
 #include "tests/fuzz/fuzz.h"
@@ -110,6 +111,20 @@ static int run_file(const char *path)
     return 1;
 }
 
+static int write_seeds(const char *folder)
+{
+    int good = 1;
+    for (int i = 0; i < n_seeds; ++i) {
+        char path[4096 + 32];
+        snprintf(path, sizeof path, "%s/seed-%d", folder, i);
+        FILE *out = fopen(path, "wb");
+        good = out && fwrite(seeds[i].bytes, 1, seeds[i].size, out) == seeds[i].size && good;
+        if (out)
+            good = !fclose(out) && good;
+    }
+    return good;
+}
+
 static double now(void)
 {
     struct timespec t;
@@ -135,6 +150,10 @@ int main(int argc, char **argv)
     strcat(crash, "/fuzz-crash.bin");
     signal(SIGABRT, keep);
     signal(SIGSEGV, keep);
+    while (kg_fuzz_seed && n_seeds < SEEDS && (seeds[n_seeds].size = kg_fuzz_seed(n_seeds, seeds[n_seeds].bytes, MAX)))
+        ++n_seeds;
+    if (argc == 3 && !strcmp(argv[1], "-seeds"))
+        return !write_seeds(argv[2]);
     if (end && *end) {
         int good = 1;
         for (int i = 1; i < argc; ++i)
@@ -142,8 +161,6 @@ int main(int argc, char **argv)
         return !good;
     }
     state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
-    while (kg_fuzz_seed && n_seeds < SEEDS && (seeds[n_seeds].size = kg_fuzz_seed(n_seeds, seeds[n_seeds].bytes, MAX)))
-        ++n_seeds;
     long runs = 0;
     int count = n_seeds ? n_seeds : 1;
     for (double until = now() + limit; now() < until; ++runs) {

@@ -38,7 +38,7 @@ static size_t touch_doc(const kg_script_doc *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static kg_edit edit;
-    static volatile size_t seen;
+    static volatile size_t seen __attribute__((unused));
     if (!n)
         return 0;
     uint8_t *own = malloc(n);                  /* no byte behind the last one */

@@ -77,7 +77,7 @@ static int add(kg_graph *g, const char *type, int n, const kg_arg *args)
 
 static void make_models(void)
 {
-    if (!sparse_wan(in_folder("dit.safetensors"), 5120, 13824, 40) || !sparse_umt5(in_folder("umt5.safetensors")) ||
+    if (!sparse_wan(in_folder("dit.safetensors"), 5120, 13824, 40) || !sparse_umt5(in_folder("umt5.safetensors"), 24) ||
         !sparse_vae(in_folder("vae.safetensors")))
         fail("writing sparse files");
 }
