@@ -68,7 +68,7 @@ static void left_plan(kg_exec *x, const char *what)
     kg_exec_blame(x);
 }
 
-int kg_exec_record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds)
+int kg_exec_record(kg_exec *x, kg_record_kind kind, uint64_t bytes, float seconds)
 {
     kg_ctx *c = x->ctx;
     if (c->mode == KG_EAGER || !c->trace)
@@ -76,16 +76,16 @@ int kg_exec_record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t byt
     if (kg_ctx_failed(c))
         return 0;
     kg_trace *t = c->trace;
+    const kg_record call = {.kind = kind, .bytes = bytes & KG_RECORD_BYTES};
     if (c->mode == KG_DRY) {
         if (!kg_grow(&t->records, &t->cap_records, t->n_records, sizeof *t->records))
             return 0;
-        t->records[t->n_records++] =
-            (kg_record){.kind = kind, .tick = c->tick & 0xffffff, .index = index, .bytes = bytes, .seconds = seconds};
+        t->records[t->n_records++] = call;
         t->ticks[c->tick].seconds += seconds;
         return 1;
     }
     const kg_record *r = &t->records[c->cursor];
-    if (c->cursor >= t->n_records || r->kind != kind || r->bytes != bytes) {
+    if (c->cursor >= t->n_records || r->kind != call.kind || (kind != KG_R_ENTER && r->bytes != call.bytes)) {
         left_plan(x, c->cursor >= t->n_records ? "it does more than was planned" : "a call differs from the planned one");
         return 0;
     }
@@ -132,7 +132,7 @@ kg_tensor kg_temp(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
     kg_ctx *c = x->ctx;
     kg_tensor t = kg_tensor_make(NULL, d, rank, shape);
     size_t bytes = kg_align(kg_bytes(&t));
-    if (!kg_exec_record(x, KG_R_TEMP, 0, bytes, 0))
+    if (!kg_exec_record(x, KG_R_TEMP, bytes, 0))
         return t;
     if (c->mode != KG_DRY && c->height + bytes > c->limit) {
         if (c->mode == KG_EAGER || !c->trace)
@@ -164,7 +164,7 @@ kg_tensor kg_keep(kg_exec *x, kg_dtype d, int rank, const int64_t *shape)
             kg_fail(KG_FAILED, "the arena of %zu bytes is full", c->limit);
         return t;
     }
-    if (!kg_exec_record(x, KG_R_KEEP, c->next_keep, bytes, 0))
+    if (!kg_exec_record(x, KG_R_KEEP, bytes, 0))
         return t;
     kg_ctx_tick(c);
     if (c->mode == KG_DRY) {
@@ -184,11 +184,41 @@ size_t kg_mark(kg_exec *x) { return x->ctx->height; }
 void kg_release(kg_exec *x, size_t mark) { x->ctx->height = mark; }
 
 /* ---- scopes ---- */
+/* Wet: a scope that was kept as SAME is followed in the records of the one that it equals. Where the trace goes on afterwards. */
+static size_t to_sister(kg_ctx *c)
+{
+    const kg_trace *t = c->trace;
+    size_t at = c->cursor;
+    if (!t || at >= t->n_records || t->records[at].kind != KG_R_SAME)
+        return 0;
+    c->cursor -= t->records[at].bytes;
+    return at + 1;
+}
+
+/* Dry: a scope has ended. Its records go when the child before it has the same. Distances are relative, so that equal children of
+ * equal parents have equal records. */
+static void fold(kg_ctx *c, size_t start)
+{
+    kg_trace *t = c->trace;
+    size_t n = t->n_records - start;
+    t->records[start].bytes = n & KG_RECORD_BYTES;
+    if (!c->depth)
+        return;
+    kg_scope *parent = &c->scope[c->depth - 1];
+    if (n != parent->child_n || memcmp(t->records + parent->child, t->records + start, n * sizeof *t->records) != 0) {
+        parent->child = start;
+        parent->child_n = n;
+        return;
+    }
+    t->records[start] = (kg_record){.kind = KG_R_SAME, .bytes = (start - parent->child) & KG_RECORD_BYTES};
+    t->n_records = start + 1;
+}
+
 int kg_enter(kg_exec *x, const char *name, int64_t i, int64_t n)
 {
     kg_ctx *c = x->ctx;
-    uint32_t at = c->trace ? (uint32_t)(c->mode == KG_DRY ? c->trace->n_records : c->cursor) : 0;
-    if (!kg_exec_record(x, KG_R_ENTER, 0, 0, 0)) {
+    size_t at = c->trace ? c->trace->n_records : 0, back = c->mode == KG_WET ? to_sister(c) : 0;
+    if (!kg_exec_record(x, KG_R_ENTER, 0, 0)) {
         kg_exec_blame(x);
         return 1;
     }
@@ -198,7 +228,7 @@ int kg_enter(kg_exec *x, const char *name, int64_t i, int64_t n)
         return 1;
     }
     c->scope[c->depth++] = (kg_scope){
-        .name = name, .i = i, .n = n, .height = c->height, .uses = (uint32_t)c->n_open, .record = at, .frame = x};
+        .name = name, .i = i, .n = n, .height = c->height, .uses = (uint32_t)c->n_open, .frame = x, .record = at, .back = back};
     return 0;
 }
 
@@ -227,9 +257,11 @@ int kg_leave(kg_exec *x)
         counted |= c->scope[i].frame == x && c->scope[i].n > 0;
     --c->depth;
     c->height = s.height;
-    int go = kg_exec_record(x, KG_R_LEAVE, 0, 0, 0);
+    int go = kg_exec_record(x, KG_R_LEAVE, 0, 0);
     if (c->mode == KG_DRY && c->trace && go)
-        c->trace->records[s.record].index = (uint32_t)c->trace->n_records - 1;
+        fold(c, s.record);
+    if (s.back && go)
+        c->cursor = s.back;
     close_uses(c, s.uses);
     if (go && c->mode == KG_WET && s.n > 0 && c->run)
         kg_run_step(c->run, x, &s, !counted);
@@ -256,7 +288,7 @@ int kg_front(kg_exec *x, const char *op, kg_class class, double flops, double by
         ++c->trace->fronts;
     }
     uint64_t h = name_hash(op) ^ (uint64_t)flops * 0x9e3779b97f4a7c15u ^ (uint64_t)bytes;
-    return kg_exec_record(x, KG_R_FRONT, class, h, seconds) && c->mode != KG_DRY;
+    return kg_exec_record(x, KG_R_FRONT, h, seconds) && c->mode != KG_DRY;
 }
 
 void kg_front_fail(kg_exec *x, const char *op, const char *format, ...)
@@ -289,7 +321,7 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
     w->n = r->segments[segment].count;
     w->t = c->weights[0];
     kg_ctx_tick(c);
-    if (!kg_exec_record(x, KG_R_USE, c->next_use, r->segments[segment].bytes, 0))
+    if (!kg_exec_record(x, KG_R_USE, r->segments[segment].bytes, 0))
         return 1;
     if (c->n_open == KG_OPEN_USES || w->n > KG_SEGMENT_WEIGHTS) {
         kg_front_fail(x, "use", "more than %d segments at once, or a segment of more than %d weights", KG_OPEN_USES, KG_SEGMENT_WEIGHTS);
@@ -301,6 +333,9 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
         if (!kg_grow(&t->uses, &t->cap_uses, t->n_uses, sizeof *t->uses))
             return 1;
         t->uses[t->n_uses++] = (kg_use_site){.resource = r->id, .segment = segment, .first = c->tick, .last = c->tick};
+    } else if (c->trace->uses[c->next_use].resource != r->id || c->trace->uses[c->next_use].segment != segment) {
+        left_plan(x, "it uses other weights");
+        return 1;
     } else if (kg_run_use(c->run, c->next_use, &base)) {
         kg_exec_blame(x);
         return 1;
@@ -372,7 +407,7 @@ kg_status kg_frame_chunk(kg_exec *x, kg_tensor chunk)
 
 int kg_emit(kg_exec *x, int port, kg_tensor chunk)
 {
-    if (!kg_exec_record(x, KG_R_EMIT, 0, kg_bytes(&chunk), 0))
+    if (!kg_exec_record(x, KG_R_EMIT, kg_bytes(&chunk), 0))
         return 1;
     for (int i = 0; i < x->consumers; ++i)
         if (x->consumer_port[i] == port && kg_frame_chunk(x->consumer[i], chunk) != KG_OK)

@@ -22,14 +22,16 @@
 /* ---- the trace ---- */
 typedef enum kg_record_kind {
     KG_R_ENTER, KG_R_LEAVE, KG_R_TEMP, KG_R_KEEP, KG_R_USE, KG_R_FRONT, KG_R_PUT, KG_R_WORK, KG_R_ASK, KG_R_EMIT, KG_R_SAVE,
-    KG_R_RESTORE, KG_R_UNIT
+    KG_R_RESTORE, KG_R_SAME
 } kg_record_kind;
+/* One call of the face, as the run must make it again. A scope that does what the one before it under the same parent did is kept as
+ * one SAME: a thousand equal steps of equal blocks are one block, one step and a thousand records. */
 typedef struct kg_record {
-    uint32_t kind : 8, tick : 24;
-    uint32_t index;            /* USE, KEEP: ordinal; ENTER: record of its leave; FRONT: class               */
-    uint64_t bytes;            /* TEMP, KEEP, PUT: bytes; FRONT: hash of its name                            */
-    float seconds;
+    uint64_t kind : 8;
+    uint64_t bytes : 56;       /* TEMP, KEEP, USE, PUT, EMIT: bytes; FRONT: hash of name and work; ENTER: records to its end;
+                                  SAME: how far back the equal scope begins                          */
 } kg_record;
+#define KG_RECORD_BYTES (((uint64_t)1 << 56) - 1)
 /* Time between two changes of what lives below the stack. */
 typedef struct kg_tick { size_t height; double seconds; } kg_tick;     /* tallest stack; work              */
 typedef struct kg_use_site { int resource, segment; uint32_t first, last; } kg_use_site;   /* ticks [first, last]     */
@@ -82,7 +84,16 @@ struct kg_exec {               /* one node's view (a frame)                     
  * works while the device makes the next one. */
 static inline unsigned kg_exec_slots(const kg_exec *x) { return x->type->chunk ? KG_SLOTS : 2; }
 
-typedef struct kg_scope { const char *name; int64_t i, n; size_t height; uint32_t uses, record; const kg_exec *frame; } kg_scope;
+typedef struct kg_scope {
+    const char *name;
+    int64_t i, n;
+    size_t height;
+    uint32_t uses;
+    const kg_exec *frame;
+    size_t record;             /* dry: its ENTER                                                             */
+    size_t child, child_n;     /* dry: records of its last child that was kept                               */
+    size_t back;               /* wet: where the trace goes on behind it; 0: at the next record              */
+} kg_scope;
 
 struct kg_ctx {
     kg_mode mode;
@@ -129,7 +140,7 @@ kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_t
 void kg_segment_tensors(const kg_resource *r, int segment, void *base, kg_tensor *out);
 
 /* One call of the face: adds (dry) or checks (wet) its record; 1: go on. */
-int kg_exec_record(kg_exec *x, kg_record_kind kind, uint32_t index, uint64_t bytes, float seconds);
+int kg_exec_record(kg_exec *x, kg_record_kind kind, uint64_t bytes, float seconds);
 void kg_exec_blame(const kg_exec *x);          /* an error without a path gets this frame's                 */
 size_t kg_tensor_span(const kg_tensor *t);     /* bytes from its first element to its last, gaps included    */
 

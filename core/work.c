@@ -15,7 +15,7 @@ int kg_put(kg_exec *x, kg_tensor t, const void *p, size_t bytes)
 {
     if (kg_bytes(&t) != bytes)
         kg_front_fail(x, "put", "%zu bytes for a tensor of %zu", bytes, kg_bytes(&t));
-    if (!kg_exec_record(x, KG_R_PUT, 0, bytes, 0))
+    if (!kg_exec_record(x, KG_R_PUT, bytes, 0))
         return 1;
     if (x->ctx->mode == KG_DRY)
         return 0;
@@ -53,7 +53,7 @@ int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n
     if (arg_bytes > KG_WORK_ARG || n_in > KG_WORK_TENSORS || n_out > KG_WORK_TENSORS)
         kg_front_fail(x, "work", "%zu bytes of arguments, %d and %d tensors; at most %d and %d", arg_bytes, n_in, n_out, KG_WORK_ARG,
                       KG_WORK_TENSORS);
-    if (!kg_exec_record(x, KG_R_WORK, 0, arg_bytes, 0))
+    if (!kg_exec_record(x, KG_R_WORK, arg_bytes, 0))
         return 1;
     int stop = 0;
     if (c->mode == KG_DRY && !c->device->host_memory)
@@ -71,7 +71,7 @@ int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n
 int kg_ask(kg_exec *x, kg_tensor t, int32_t *flag)
 {
     *flag = 0;
-    if (!kg_exec_record(x, KG_R_ASK, 0, 4, 0))
+    if (!kg_exec_record(x, KG_R_ASK, 4, 0))
         return 1;
     if (x->ctx->mode == KG_DRY)
         return 0;
@@ -105,7 +105,7 @@ void kg_frame_drop_state(kg_exec *x)
 /* ---- checkpoints ---- */
 int kg_restore(kg_exec *x, const kg_tensor *tensors, int n)
 {
-    if (!kg_exec_record(x, KG_R_RESTORE, 0, (uint64_t)n, 0))
+    if (!kg_exec_record(x, KG_R_RESTORE, (uint64_t)n, 0))
         return 1;
     return x->ctx->mode == KG_WET && kg_run_restore(x->ctx->run, x, tensors, n);
 }
@@ -117,7 +117,7 @@ int kg_save(kg_exec *x, int64_t next_step, int64_t steps, const kg_tensor *tenso
         bytes += kg_bytes(&tensors[i]);
     if (2 * bytes > x->host_bytes)     /* one waiting for the writer, one being written */
         x->host_bytes = 2 * bytes;
-    if (!kg_exec_record(x, KG_R_SAVE, 0, bytes, 0))
+    if (!kg_exec_record(x, KG_R_SAVE, bytes, 0))
         return 1;
     if (x->ctx->mode == KG_DRY && !x->ctx->device->host_memory && bytes > x->stage_bytes)
         x->stage_bytes = bytes;
