@@ -184,6 +184,16 @@ kg_status kg_profile_load(kg_profile *p, const char *json)
     return status;
 }
 
+/* As short as reads back exactly: cJSON's own printing loses the last bit. */
+static cJSON *dump_real(double x)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", x);
+    if (strtod(text, NULL) != x)
+        snprintf(text, sizeof text, "%.17g", x);
+    return cJSON_CreateRaw(text);
+}
+
 static cJSON *dump_field(const kg_profile *p, const field *f)
 {
     const char *from = (const char *)p + f->offset;
@@ -196,15 +206,15 @@ static cJSON *dump_field(const kg_profile *p, const field *f)
     case COUNT:
         return cJSON_CreateNumber(*(const int *)from);
     case BYTES:
-        return cJSON_CreateNumber((double)*(const size_t *)from);
+        return dump_real((double)*(const size_t *)from);
     case REAL:
-        return cJSON_CreateNumber(*(const double *)from);
+        return dump_real(*(const double *)from);
     case RATES:
         break;
     }
     cJSON *object = cJSON_CreateObject();
     for (int i = 0; i < KG_CLASSES; ++i)
-        cJSON_AddNumberToObject(object, rates[i], p->rate[i]);
+        cJSON_AddItemToObject(object, rates[i], dump_real(p->rate[i]));
     return object;
 }
 

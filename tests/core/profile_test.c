@@ -40,6 +40,9 @@ static void round_trip(void)
     CHECK(!p.host_fixed && strstr(text, "\"host_fixed\":0"), "%s", text);
     CHECK(!kg_profile_load(&q, with("524288000", "524288000, \"host_fixed\": 134217728")) && q.host_fixed == 134217728);
     CHECK(kg_profile_dump(&p, text, 10) == n && strlen(text) == 9);
+    p.rate[KG_C_ROWS] = 0x1.123456789abcdp+70;     /* seventeen digits */
+    p.memory = (1ull << 53) - 1;
+    CHECK(kg_profile_dump(&p, text, sizeof text) > 0 && !kg_profile_load(&q, text) && !memcmp(&p, &q, sizeof p), "%s", text);
 }
 
 int main(void)
