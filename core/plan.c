@@ -1,6 +1,5 @@
-/* The planner: what must run (the cache answers the rest), the trace of it, where everything lies, and whether it fits.
- *
- * One ladder of exact knobs is walked down while the plan does not fit or waits for loads; the fastest rung that fitted wins. */
+/* The planner: what must run (the cache answers the rest), the trace of it, and where everything lies. core/plan_ladder.c tries
+ * it with other knobs while it does not fit or waits for loads. */
 #include "core/plan_internal.h"
 
 #include <stdio.h>
@@ -8,8 +7,6 @@
 #include <string.h>
 
 #include "core/param.h"
-
-#define STALL_ENOUGH 0.03      /* of the time: below it no rung is worth trying */
 
 static const char *out_path(const kg_gnode *n)
 {
@@ -234,7 +231,7 @@ static kg_status add_fixed(kg_plan *p)
     return good && p->keep_interval ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
 }
 
-static size_t device_budget(const kg_plan *p)
+size_t kg_plan_room(const kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
     size_t all = p->options.budget ? p->options.budget : f->memory - f->memory / 10;
@@ -242,12 +239,12 @@ static size_t device_budget(const kg_plan *p)
     return all > f->fixed + host ? all - f->fixed - host : 0;
 }
 
-static kg_status lay_out(kg_plan *p)
+kg_status kg_plan_lay_out(kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
     p->host_peak = kg_plan_host_needs(p);
     kg_plan_tier_drop(&p->host);
-    size_t budget = device_budget(p), room = budget;
+    size_t budget = kg_plan_room(p), room = budget;
     for (int round = 0; round < 8; ++round) {
         kg_status s = kg_plan_tier_begin(p, &p->tier, room);
         if (s == KG_OK)
@@ -268,131 +265,6 @@ static kg_status lay_out(kg_plan *p)
     }
     p->tier.shortfall = p->arena > budget ? p->arena - budget : 1;
     return KG_NOFIT;
-}
-
-/* ---- the ladder ---- */
-static int node_at(const kg_plan *p, uint32_t tick)
-{
-    for (int u = 0; u < p->units; ++u)
-        if (tick >= p->unit[u].first && tick <= p->unit[u].last)
-            return p->unit[u].root;
-    return -1;
-}
-
-static int step_down(kg_plan *p, int node, int saves)
-{
-    if (node < 0)
-        return 0;
-    const kg_knob_row *k = p->graph->node[node]->type->knobs;
-    for (int i = 0; k && k[i].name; ++i)
-        if (k[i].flags & KG_EXACT && k[i].flags & saves && p->node[node].frame.knob[i] + 1 < k[i].n) {
-            ++p->node[node].frame.knob[i];
-            return 1;
-        }
-    return 0;
-}
-
-static void knobs(kg_plan *p, int (*save)[8], int restore)
-{
-    for (int i = 0; i < p->count; ++i)
-        if (restore)
-            memcpy(p->node[i].frame.knob, save[i], sizeof save[i]);
-        else
-            memcpy(save[i], p->node[i].frame.knob, sizeof save[i]);
-}
-
-static kg_status rung(kg_plan *p)
-{
-    kg_status s = kg_plan_trace(p);
-    return s == KG_OK ? lay_out(p) : s;
-}
-
-static double work_seconds(const kg_plan *p)
-{
-    double s = 0;
-    for (size_t i = 0; i < p->trace.n_ticks; ++i)
-        s += p->trace.ticks[i].seconds;
-    return s;
-}
-
-typedef struct resident { char name[160]; size_t bytes; } resident;
-
-static void largest_three(resident top[3], const char *name, size_t bytes)
-{
-    for (int i = 0; i < 3; ++i)
-        if (bytes > top[i].bytes) {
-            memmove(&top[i + 1], &top[i], (size_t)(2 - i) * sizeof *top);
-            snprintf(top[i].name, sizeof top[i].name, "%s", name);
-            top[i].bytes = bytes;
-            return;
-        }
-}
-
-static kg_status refuse(kg_plan *p)
-{
-    const kg_tier *t = &p->tier;
-    uint32_t at = t->short_tick;
-    resident top[3] = {0};
-    char name[160];
-    int node = node_at(p, at);
-    const char *who = node >= 0 ? p->graph->node[node]->type->name : "the graph";
-    for (size_t i = 0; i < t->n_intervals; ++i)
-        if (t->intervals[i].first <= at && t->intervals[i].last >= at)
-            largest_three(top, kg_plan_interval_name(p, &t->intervals[i], name, sizeof name), t->intervals[i].bytes);
-    snprintf(name, sizeof name, "temporaries of %s", who);
-    largest_three(top, name, p->trace.ticks[at].height);
-    for (size_t u = 0; u < p->trace.n_uses; ++u)
-        if (p->trace.uses[u].first <= at && p->trace.uses[u].last >= at) {
-            const kg_resource *r = p->graph->node[p->trace.uses[u].resource]->resource;
-            snprintf(name, sizeof name, "weights of %s, %s", p->graph->node[p->trace.uses[u].resource]->type->name,
-                     r->segments[p->trace.uses[u].segment].name);
-            largest_three(top, name, p->use_bytes[u]);
-        }
-    const double mib = 1048576.0;
-    kg_fail(KG_NOFIT,
-            "%s does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of it taken before the run). Largest "
-            "residents: %s %.1f MiB, %s %.1f MiB, %s %.1f MiB",
-            who, (double)t->shortfall / mib,
-            (double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) / mib,
-            (double)(p->options.device->profile.fixed + p->host_peak) / mib, top[0].name, (double)top[0].bytes / mib,
-            top[1].name, (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
-    /* What is taken before the run is measured anew each time, and differs by some hundred KiB. */
-    kg_hint("%s %.0fM would do", p->options.device->profile.discrete ? "--vram" : "--ram",
-            ((double)(device_budget(p) + p->options.device->profile.fixed + p->host_peak) + (double)t->shortfall) / mib + 3);
-    return KG_NOFIT;
-}
-
-static kg_status ladder(kg_plan *p)
-{
-    int (*best)[8] = calloc((size_t)p->count + 1, sizeof *best);
-    double best_time = -1;
-    kg_status s = best ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
-    for (int i = 0; i < 32 && s == KG_OK; ++i) {
-        s = rung(p);
-        if (s != KG_OK && s != KG_NOFIT)
-            break;
-        int host = s == KG_NOFIT && p->host.shortfall;
-        double work = work_seconds(p), time = work + p->tier.stall;
-        if (s == KG_OK && (best_time < 0 || time < best_time)) {
-            best_time = time;
-            knobs(p, best, 0);
-        }
-        if (s == KG_OK && p->tier.stall <= STALL_ENOUGH * work)
-            break;
-        if (host || !step_down(p, node_at(p, s == KG_OK ? p->tier.stall_tick : p->tier.short_tick),
-                       s == KG_OK ? KG_SAVES_LOADS : KG_SAVES_MEMORY)) {
-            if (best_time < 0)
-                s = host ? kg_plan_refuse_host(p) : refuse(p);
-            else if (s == KG_NOFIT || time > best_time) {
-                knobs(p, best, 1);
-                s = rung(p);
-            }
-            break;
-        }
-        s = KG_OK;
-    }
-    free(best);
-    return s;
 }
 
 /* ---- plans ---- */
@@ -419,7 +291,7 @@ static kg_plan *plan_done(kg_plan *p, kg_status s)
     if (s == KG_OK)
         s = prepare(p);
     if (s == KG_OK)
-        s = ladder(p);
+        s = kg_plan_ladder(p);
     if (!p->whole)
         settle(p->graph);                  /* parts are made within the whole's ladder */
     if (s == KG_OK)
@@ -519,7 +391,7 @@ kg_plan_summary kg_plan_sum(const kg_plan *p)
     size_t here = f->discrete ? 0 : p->arena, host = here + p->host_peak > p->prepare_bytes ? here + p->host_peak : p->prepare_bytes;
     s.peak_device = f->fixed + (f->discrete ? p->arena : host);
     s.peak_host = f->discrete ? host : s.peak_device;
-    s.seconds = work_seconds(p) + p->tier.stall;
+    s.seconds = kg_plan_work(p) + kg_plan_stall(p, NULL);
     for (size_t i = 0; i < p->tier.n_loads; ++i)
         s.loaded += p->use_bytes[p->tier.loads[i].use];
     for (int i = 0; i < p->count; ++i) {

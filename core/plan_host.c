@@ -6,7 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Host memory of a card's run besides weights: what units declare, staging, a value on its way to or from the cache. */
+/* What a plan itself takes while it is run: the trace, lifetimes and loads, and what core/run.c keeps by tick. */
+static size_t own_bytes(const kg_plan *p)
+{
+    const kg_trace *t = &p->trace;
+    return t->n_records * sizeof *t->records + t->n_ticks * (sizeof *t->ticks + 4 * sizeof(size_t)) + t->n_keeps * sizeof *t->keeps +
+           t->n_uses * (sizeof *t->uses + 2 * sizeof(size_t) + sizeof(int) + sizeof(kg_load) + sizeof(uint64_t));
+}
+
+/* Host memory of a run besides weights: the plan, what units declare, staging, a value on its way to or from the cache. */
 size_t kg_plan_host_needs(const kg_plan *p)
 {
     size_t unit = 0, value = 0;
@@ -16,7 +24,7 @@ size_t kg_plan_host_needs(const kg_plan *p)
         for (int o = 0; o < KG_GRAPH_PORTS && p->node[i].state != KG_P_SKIP; ++o)
             for (int k = 0; k < p->node[i].values[o].n; ++k)
                 value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
-    return unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
+    return own_bytes(p) + unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
 }
 
 /* The number behind a prefix in a file of the system, in bytes; 0 when it is not there. */

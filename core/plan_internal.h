@@ -26,7 +26,6 @@ typedef struct kg_unit {
     uint32_t first, last;
     size_t host;                   /* declared by its nodes                                              */
     size_t stage_at;               /* staging of work with outputs, behind its nodes' slots              */
-    double seconds;
 } kg_unit;
 
 struct kg_plan {
@@ -46,13 +45,12 @@ struct kg_plan {
     int fill_interval;
     int *keep_interval;
     size_t prepare_bytes;          /* what prepare held on the host, gone before the run                 */
-    size_t arena, host_peak, shrink;
+    size_t arena, host_peak;
     size_t stage;                  /* page-locked staging of host work; 0: tensors are host addresses    */
     void *base;                    /* wet: the arena                                                     */
     const struct kg_plan *whole;   /* of a part: the plan that it belongs to                             */
     kg_status (*give)(void *arg, int node, int port, int item, void *dst);     /* wet, of a part: values from outside */
     void *give_arg;
-    char shortage[1024];           /* three largest residents where it does not fit                      */
 };
 
 kg_key kg_plan_checkpoint_key(const kg_plan *p, int node);
@@ -68,6 +66,13 @@ kg_status kg_plan_host(kg_plan *p);                    /* the host tier; KG_NOFI
 kg_status kg_plan_refuse_host(const kg_plan *p);
 /* Makes units, runs them dry, fills trace and lifetimes. */
 kg_status kg_plan_trace(kg_plan *p);
+/* Residency and addresses for the trace. KG_NOFIT quietly, with the shortfall in a tier. */
+kg_status kg_plan_lay_out(kg_plan *p);
+/* Both for every rung of knobs that is worth trying; the best one is in the plan, or the error says what is missing. */
+kg_status kg_plan_ladder(kg_plan *p);
+size_t kg_plan_room(const kg_plan *p);         /* of the arena                                             */
+double kg_plan_work(const kg_plan *p);         /* seconds of computing                                     */
+double kg_plan_stall(const kg_plan *p, uint32_t *tick);    /* seconds of waiting, and where most of them; NULL */
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */
 typedef struct kg_walk {
     kg_status (*before)(void *arg, kg_plan *p, int unit);

@@ -116,7 +116,7 @@ char *kg_plan_json(const kg_plan *p)
     cJSON_AddNumberToObject(o, "fixed", (double)p->options.device->profile.fixed);
     cJSON_AddNumberToObject(o, "arena", (double)s.arena);
     cJSON_AddNumberToObject(o, "seconds", s.seconds);
-    cJSON_AddNumberToObject(o, "stall", p->tier.stall);
+    cJSON_AddNumberToObject(o, "stall", kg_plan_stall(p, NULL));
     cJSON_AddNumberToObject(o, "fronts", (double)s.fronts);
     cJSON_AddNumberToObject(o, "sites", (double)s.sites);
     cJSON_AddNumberToObject(o, "loads", (double)s.loads);

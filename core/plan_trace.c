@@ -264,34 +264,38 @@ static void lifetimes(kg_plan *p)
     }
 }
 
-/* The use before u of the same segment, near enough to be found quickly; u when there is none. */
-static size_t seen_before(const kg_plan *p, size_t u)
+/* One segment's fill, run dry once: all its uses share what that tells. */
+static kg_status trace_fill(kg_plan *p, kg_ctx *c, const kg_use_site *s, size_t *read)
 {
-    const kg_use_site *s = &p->trace.uses[u];
-    for (size_t v = u; v-- > 0 && u - v < 512;)
-        if (p->trace.uses[v].resource == s->resource && p->trace.uses[v].segment == s->segment)
-            return v;
-    return u;
+    kg_status e = kg_fill(c, p->graph->node[s->resource]->resource, s->segment, KG_DRY_BASE, c->weights[0]);
+    *read = c->read_bytes;
+    p->fill_bytes = c->peak > p->fill_bytes ? c->peak : p->fill_bytes;
+    return e;
 }
 
 static kg_status trace_fills(kg_plan *p, kg_ctx *c)
 {
-    p->fill_bytes = 0;
-    for (size_t u = 0; u < p->trace.n_uses; ++u) {
-        const kg_use_site *s = &p->trace.uses[u];
-        const kg_resource *r = p->graph->node[s->resource]->resource;
-        size_t v = seen_before(p, u);
-        p->use_bytes[u] = r->segments[s->segment].bytes;
-        p->read_bytes[u] = p->read_bytes[v];
-        if (v != u)
-            continue;
-        kg_status e = kg_fill(c, r, s->segment, KG_DRY_BASE, c->weights[0]);
-        if (e != KG_OK)
-            return e;
-        p->read_bytes[u] = c->read_bytes;
-        p->fill_bytes = c->peak > p->fill_bytes ? c->peak : p->fill_bytes;
+    size_t segments = 0, *first = calloc((size_t)p->count + 1, sizeof *first), *read = NULL;    /* by node; by segment of all */
+    for (int i = 0; i < p->count && first; ++i) {
+        first[i] = segments;
+        segments += p->graph->node[i]->resource ? (size_t)p->graph->node[i]->resource->segment_count : 0;
     }
-    return KG_OK;
+    read = malloc((segments + 1) * sizeof *read);
+    kg_status e = first && read ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    if (e == KG_OK)
+        memset(read, 0xff, (segments + 1) * sizeof *read);
+    p->fill_bytes = 0;
+    for (size_t u = 0; u < p->trace.n_uses && e == KG_OK; ++u) {
+        const kg_use_site *s = &p->trace.uses[u];
+        size_t *known = &read[first[s->resource] + (size_t)s->segment];
+        if (*known == SIZE_MAX)
+            e = trace_fill(p, c, s, known);
+        p->use_bytes[u] = p->graph->node[s->resource]->resource->segments[s->segment].bytes;
+        p->read_bytes[u] = *known;
+    }
+    free(first);
+    free(read);
+    return e;
 }
 
 kg_status kg_plan_trace(kg_plan *p)

@@ -10,7 +10,7 @@
 #include <string.h>
 
 typedef struct phase { size_t first, last; uint32_t from, to; } phase;     /* uses [first, last], ticks [from, to] */
-typedef struct slot { int resource, segment, count; size_t bytes, first_use, last_use; int keep; } slot;
+typedef struct slot { int resource, segment, count; size_t bytes, first_use, last_use; int keep, interval; } slot;
 
 typedef struct work {
     kg_tier *t;
@@ -18,6 +18,7 @@ typedef struct work {
     phase *phases;
     size_t n_phases;
     int *interval;         /* by use: kept interval or ring; -1                                                    */
+    int *slot_of;          /* by use: its segment's slot                                                           */
     slot *slots;           /* segments of the phase at hand                                                        */
     size_t n_slots;
 } work;
@@ -113,6 +114,7 @@ static int find_slots(work *w, const phase *p)
         }
         ++w->slots[*at].count;
         w->slots[*at].last_use = u;
+        w->slot_of[u] = *at;
     }
     free(map);
     return 1;
@@ -217,49 +219,88 @@ static kg_status keep_phase(work *w, const phase *p, int slots, size_t slot_byte
     }
     for (size_t i = 0; i < w->n_slots; ++i) {
         slot *s = &w->slots[i];
-        int at = ring;
+        s->interval = ring;
         if (s->keep)
-            at = add_interval(t, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment, .bytes = s->bytes,
-                                               .first = p->from, .last = t->uses[s->last_use].last});
-        if (at < 0)
+            s->interval = add_interval(t, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment, .bytes = s->bytes,
+                                                        .first = p->from, .last = t->uses[s->last_use].last});
+        if (s->interval < 0)
             return KG_FAILED;
-        for (size_t u = s->first_use; u <= s->last_use; ++u)
-            if (!w->pinned[u] && t->uses[u].segment == s->segment && t->uses[u].resource == s->resource)
-                w->interval[u] = at;
     }
+    for (size_t u = p->first; u <= p->last; ++u)
+        if (!w->pinned[u])
+            w->interval[u] = w->slots[w->slot_of[u]].interval;
     return KG_OK;
 }
 
-/* A segment kept in two phases is held over the gap between them where it fits: soonest return first. */
-static void hold(work *w)
+/* ---- gaps ---- */
+typedef struct kept { int a, b, interval; uint32_t first; } kept;
+typedef struct gap { uint32_t returns; int from, to; } gap;         /* intervals of one segment, one after the other */
+
+static int by_segment(const void *x, const void *y)
+{
+    const kept *p = x, *q = y;
+    if (p->a != q->a || p->b != q->b)
+        return p->a != q->a ? (p->a > q->a) - (p->a < q->a) : (p->b > q->b) - (p->b < q->b);
+    return p->first != q->first ? (p->first > q->first) - (p->first < q->first) : (p->interval > q->interval) - (p->interval < q->interval);
+}
+
+static int by_return(const void *x, const void *y)
+{
+    const gap *p = x, *q = y;
+    return p->returns != q->returns ? (p->returns > q->returns) - (p->returns < q->returns) : (p->from > q->from) - (p->from < q->from);
+}
+
+/* Soonest return first: the order of Belady. */
+static size_t find_gaps(const kg_tier *t, kept *list, gap *gaps)
+{
+    size_t n = 0, found = 0;
+    for (size_t i = 0; i < t->n_intervals; ++i)
+        if (t->intervals[i].kind == KG_I_KEPT && t->intervals[i].bytes)
+            list[n++] = (kept){t->intervals[i].a, t->intervals[i].b, (int)i, t->intervals[i].first};
+    qsort(list, n, sizeof *list, by_segment);
+    for (size_t i = 0; i + 1 < n; ++i)
+        if (list[i].a == list[i + 1].a && list[i].b == list[i + 1].b && list[i + 1].first > t->intervals[list[i].interval].last)
+            gaps[found++] = (gap){list[i + 1].first, list[i].interval, list[i + 1].interval};
+    qsort(gaps, found, sizeof *gaps, by_return);
+    return found;
+}
+
+static int now_in(const int *merged, int i)
+{
+    while (merged[i] != i)
+        i = merged[i];
+    return i;
+}
+
+/* A segment kept in two phases is held over the gap between them where it fits. */
+static kg_status hold(work *w)
 {
     kg_tier *t = w->t;
-    for (size_t i = 0; i < t->n_intervals; ++i) {
-        kg_interval *a = &t->intervals[i];
-        if (a->kind != KG_I_KEPT)
-            continue;
-        size_t next = 0;
-        for (size_t k = 0; k < t->n_intervals; ++k) {
-            const kg_interval *b = &t->intervals[k];
-            if (k != i && b->kind == KG_I_KEPT && b->bytes && b->a == a->a && b->b == a->b && b->first > a->last &&
-                (!next || b->first < t->intervals[next - 1].first))
-                next = k + 1;
-        }
-        if (!next || !a->bytes)
-            continue;
-        kg_interval *b = &t->intervals[next - 1];
+    kept *list = malloc((t->n_intervals + 1) * sizeof *list);
+    gap *gaps = malloc((t->n_intervals + 1) * sizeof *gaps);
+    int *merged = malloc((t->n_intervals + 1) * sizeof *merged);
+    kg_status s = list && gaps && merged ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    size_t n = s == KG_OK ? find_gaps(t, list, gaps) : 0;
+    for (size_t i = 0; i < t->n_intervals && s == KG_OK; ++i)
+        merged[i] = (int)i;
+    for (size_t i = 0; i < n; ++i) {
+        int from = now_in(merged, gaps[i].from);
+        kg_interval *a = &t->intervals[from], *b = &t->intervals[gaps[i].to];
         uint32_t where;
         if (a->last + 1 < b->first && busiest(t, a->last + 1, b->first - 1, &where) + a->bytes > t->budget)
             continue;
         for (uint32_t k = a->last + 1; k < b->first; ++k)
             t->busy[k] += a->bytes;
-        for (size_t u = 0; u < t->n_uses; ++u)
-            if (w->interval[u] == (int)(next - 1))
-                w->interval[u] = (int)i;
         a->last = b->last;
         b->bytes = 0;                     /* empty: nothing uses it any more */
-        --i;                              /* it may reach further yet */
+        merged[gaps[i].to] = from;
     }
+    for (size_t u = 0; u < t->n_uses && s == KG_OK; ++u)
+        w->interval[u] = now_in(merged, w->interval[u]);
+    free(list);
+    free(gaps);
+    free(merged);
+    return s;
 }
 
 /* A card's kept segments may be loaded in earlier phases, as far back as there is room. */
@@ -345,8 +386,9 @@ double kg_tier_stall(kg_tier *t)
 kg_status kg_residency(kg_tier *t)
 {
     work w = {.t = t, .pinned = calloc(t->n_uses + 1, 1), .phases = calloc(t->n_uses + 1, sizeof(phase)),
-              .interval = calloc(t->n_uses + 1, sizeof(int)), .slots = calloc(t->n_uses + 1, sizeof(slot))};
-    kg_status s = w.pinned && w.phases && w.interval && w.slots ? pin(&w) : kg_fail(KG_FAILED, "out of host memory");
+              .interval = calloc(t->n_uses + 1, sizeof(int)), .slot_of = calloc(t->n_uses + 1, sizeof(int)),
+              .slots = calloc(t->n_uses + 1, sizeof(slot))};
+    kg_status s = w.pinned && w.phases && w.interval && w.slot_of && w.slots ? pin(&w) : kg_fail(KG_FAILED, "out of host memory");
     for (uint32_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
         if (t->busy[i] > t->budget)
             no_room(t, i, t->busy[i] - t->budget);
@@ -362,7 +404,9 @@ kg_status kg_residency(kg_tier *t)
             s = keep_phase(&w, &w.phases[p], slots, bytes);
     }
     if (s == KG_OK) {
-        hold(&w);
+        s = hold(&w);
+    }
+    if (s == KG_OK) {
         reach_back(t);
         s = make_loads(&w);
     }
@@ -371,6 +415,7 @@ kg_status kg_residency(kg_tier *t)
     free(w.pinned);
     free(w.phases);
     free(w.interval);
+    free(w.slot_of);
     free(w.slots);
     return s;
 }

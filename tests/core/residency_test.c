@@ -3,6 +3,8 @@
 #include "core/plan_internal.h"
 #include "tests/toy.h"
 
+#include <time.h>
+
 #define BLOCKS 40
 #define STEPS 20
 #define BYTES ((size_t)700 << 20)
@@ -114,6 +116,66 @@ static void gaps(void)
     }
 }
 
+/* A B C B C B A, room for two: what returns soonest is held, so B and C stay and A is loaded again. */
+static void soonest_return(void)
+{
+    const int order[] = {0, 1, 2, 1, 2, 1, 0};
+    kg_use_site u[7];
+    size_t bytes[7];
+    kg_tick ticks[7] = {{0}};
+    for (uint32_t i = 0; i < 7; ++i) {
+        u[i] = (kg_use_site){.resource = order[i], .segment = 0, .first = i, .last = i};
+        bytes[i] = 1024;
+    }
+    kg_tier t = {.uses = u, .n_uses = 7, .n_ticks = 7, .use_bytes = bytes, .ticks = ticks, .budget = 2048, .bandwidth = 1e9};
+    t.busy = calloc(7, sizeof(size_t));
+    t.use_load = calloc(7, sizeof(int));
+    CHECK(kg_residency(&t) == KG_OK && t.n_loads == 4, "%zu loads", t.n_loads);
+    CHECK(t.use_load[3] == t.use_load[1] && t.use_load[5] == t.use_load[1] && t.use_load[4] == t.use_load[2]);
+    CHECK(t.use_load[6] != t.use_load[0] && kg_place(t.intervals, t.n_intervals, ticks, 7) == 2048);
+    free(t.busy);
+    free(t.use_load);
+    free(t.intervals);
+    free(t.loads);
+}
+
+/* 200,000 uses: fifty videos, each of a transformer of 42 segments in 47 steps and a decoder of 30 over 67 frames. In seconds, not
+ * minutes, whether everything fits, a part or next to nothing. */
+static void many_uses(void)
+{
+    enum { VIDEOS = 50, DIT = 42 * 47, VAE = 30 * 67, USES = VIDEOS * (DIT + VAE) };
+    kg_use_site *u = calloc(USES, sizeof *u);
+    size_t *bytes = calloc(USES, sizeof *bytes);
+    kg_tick *ticks = calloc(2 * USES, sizeof *ticks);
+    for (uint32_t i = 0; i < USES; ++i) {
+        int at = (int)(i % (DIT + VAE)), vae = at >= DIT;
+        u[i] = (kg_use_site){.resource = vae, .segment = vae ? (at - DIT) % 30 : at % 42, .first = 2 * i, .last = 2 * i};
+        bytes[i] = vae ? 8 << 20 : 64 << 20;
+        ticks[2 * i] = (kg_tick){.height = 512 << 20, .seconds = vae ? 0.002 : 0.02};
+    }
+    for (size_t budget = (size_t)1 << 30; budget <= (size_t)4 << 30; budget <<= 1) {
+        kg_tier t = {.uses = u, .n_uses = USES, .n_ticks = 2 * USES, .use_bytes = bytes, .ticks = ticks, .budget = budget,
+                     .bandwidth = 2e10, .discrete = 1};
+        t.busy = calloc(2 * USES, sizeof(size_t));
+        t.use_load = calloc(USES, sizeof(int));
+        for (size_t i = 0; i < 2 * USES; ++i)
+            t.busy[i] = ticks[i].height;
+        clock_t began = clock();
+        CHECK(kg_residency(&t) == KG_OK && kg_place(t.intervals, t.n_intervals, ticks, 2 * USES) <= budget + budget / 8);
+        double seconds = (double)(clock() - began) / CLOCKS_PER_SEC;
+        CHECK(budget < (size_t)4 << 30 || t.n_loads == 72, "all fit, and there are %zu loads", t.n_loads);
+        CHECK(seconds < 5, "%zu GiB: %.2f s", budget >> 30, seconds);
+        printf("%d uses in %zu GiB: %zu intervals, %zu loads, %.3f s\n", USES, budget >> 30, t.n_intervals, t.n_loads, seconds);
+        free(t.busy);
+        free(t.use_load);
+        free(t.intervals);
+        free(t.loads);
+    }
+    free(u);
+    free(bytes);
+    free(ticks);
+}
+
 /* The same toy graph on a profile of a card: a host tier comes with it. */
 static void card(void)
 {
@@ -153,6 +215,8 @@ int main(void)
 {
     loops();
     gaps();
+    soonest_return();
+    many_uses();
     card();
     return TEST_END();
 }

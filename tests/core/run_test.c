@@ -49,14 +49,14 @@ static void residency(void)
     CHECK(run(0, 0, all, &a, &peak) == KG_OK);
     CHECK(a.loads == BLOCKS, "%lld loads", (long long)a.loads);
     CHECK(peak == a.arena, "peak %zu, arena %zu", peak, a.arena);
-    size_t base = a.arena - BLOCKS * block;
+    size_t base = a.arena - BLOCKS * block, host = a.peak_device - a.arena;
     for (size_t n = 2; n < BLOCKS; n += 2) {
-        CHECK(run(base + n * block + (1 << 20), (unsigned)n, some, &b, &peak) == KG_OK, "%zu blocks", n);
+        CHECK(run(base + n * block + host, (unsigned)n, some, &b, &peak) == KG_OK, "%zu blocks", n);
         CHECK(b.arena <= base + n * block, "%zu blocks: arena %zu of %zu", n, b.arena, base + n * block);
         CHECK(peak <= b.arena && b.loads > BLOCKS);
         CHECK(!memcmp(all, some, sizeof all), "%zu blocks resident change bits", n);
     }
-    CHECK(run(base / 2 + (1 << 20), 0, some, &b, &peak) == KG_NOFIT);
+    CHECK(run(base / 2 + host, 0, some, &b, &peak) == KG_NOFIT);
     CHECK(strstr(kg_error_last()->message, "Largest residents"), "%s", kg_error_last()->message);
     kg_error_clear();
     /* The value itself, computed apart. */
