@@ -210,6 +210,8 @@ static kg_status dry_part(void *arg, kg_plan *p, int unit)
         root->part = kg_plan_part(p, p->unit[unit].root);
     if (!root->part)
         return kg_error_last()->status;
+    if (root->part->prepare_bytes > p->prepare_bytes)
+        p->prepare_bytes = root->part->prepare_bytes;
     p->trace.ticks[d->c->tick].seconds += kg_plan_sum(root->part).seconds;
     return KG_OK;
 }
