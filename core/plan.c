@@ -239,32 +239,51 @@ size_t kg_plan_room(const kg_plan *p)
     return all > f->fixed + host ? all - f->fixed - host : 0;
 }
 
-kg_status kg_plan_lay_out(kg_plan *p)
+/* Residency in a room, then addresses. KG_NOFIT with the shortfall in the tier when either does not fit; the arena is 0 when there
+ * was nothing to place. */
+static kg_status lay_out_in(kg_plan *p, size_t room, size_t budget, int lean)
 {
     const kg_profile *f = &p->options.device->profile;
+    kg_tier *t = &p->tier;
+    p->arena = 0;
+    kg_status s = kg_plan_tier_begin(p, t, room);
+    if (s == KG_OK)
+        s = add_fixed(p);
+    t->bandwidth = f->discrete ? f->copy : f->disk;
+    t->discrete = f->discrete;
+    t->lean = lean;
+    if (s == KG_OK)
+        s = kg_residency(t);
+    if (s != KG_OK)
+        return s;
+    p->arena = kg_place(t->intervals, t->n_intervals, t->ticks, t->n_ticks, budget);
+    if (p->arena <= budget)
+        return KG_OK;
+    t->shortfall = p->arena - budget;
+    for (uint32_t i = 0; i < t->n_ticks; ++i)
+        if (t->busy[i] > t->busy[t->short_tick])
+            t->short_tick = i;
+    return KG_NOFIT;
+}
+
+/* First fit wastes a little. Where that is too much, the same room is tried without what only saves time, then a smaller one. */
+kg_status kg_plan_lay_out(kg_plan *p)
+{
     p->host_peak = kg_plan_host_needs(p);
     kg_plan_tier_drop(&p->host);
-    size_t budget = kg_plan_room(p), room = budget;
-    for (int round = 0; round < 8; ++round) {
-        kg_status s = kg_plan_tier_begin(p, &p->tier, room);
-        if (s == KG_OK)
-            s = add_fixed(p);
-        p->tier.bandwidth = f->discrete ? f->copy : f->disk;
-        p->tier.discrete = f->discrete;
-        if (s == KG_OK)
-            s = kg_residency(&p->tier);
-        if (s != KG_OK)
+    size_t budget = kg_plan_room(p), room = budget, over = 0;      /* over: least that a layout in this room was above it */
+    kg_status s = KG_NOFIT;
+    for (int round = 0; round < 16 && s == KG_NOFIT && over < room; ++round) {
+        int lean = round % 2;
+        room -= lean ? 0 : over;
+        s = lay_out_in(p, room, budget, lean);
+        if (s == KG_NOFIT && !p->arena) {
+            p->tier.shortfall = room < budget ? over : p->tier.shortfall;
             return s;
-        p->arena = kg_place(p->tier.intervals, p->tier.n_intervals, p->trace.ticks, p->trace.n_ticks);
-        if (p->arena <= budget)
-            return f->discrete ? kg_plan_host(p) : KG_OK;
-        size_t over = p->arena - budget;   /* first fit wastes: plan with less and try again */
-        if (over >= room)
-            break;
-        room -= over;
+        }
+        over = lean && over < p->tier.shortfall ? over : p->tier.shortfall;
     }
-    p->tier.shortfall = p->arena > budget ? p->arena - budget : 1;
-    return KG_NOFIT;
+    return s == KG_OK && p->options.device->profile.discrete ? kg_plan_host(p) : s;
 }
 
 /* ---- plans ---- */

@@ -80,6 +80,14 @@ static cJSON *unit_steps(const kg_plan *p)
     return steps;
 }
 
+static void add_knobs(cJSON *o, const kg_exec *frame)
+{
+    const kg_knob_row *k = frame->type ? frame->type->knobs : NULL;
+    cJSON *list = k ? cJSON_AddObjectToObject(o, "knobs") : NULL;
+    for (int i = 0; list && k[i].name; ++i)
+        cJSON_AddNumberToObject(list, k[i].name, k[i].value[frame->knob[i]]);
+}
+
 static cJSON *node_list(const kg_plan *p)
 {
     cJSON *list = cJSON_CreateArray();
@@ -99,6 +107,8 @@ static cJSON *node_list(const kg_plan *p)
             cJSON_AddStringToObject(o, "device", "cpu");
         if (p->node[i].frame.first > 0)
             cJSON_AddNumberToObject(o, "resumes", (double)p->node[i].frame.first);
+        if (p->node[i].state == KG_P_RUN)
+            add_knobs(o, &p->node[i].frame);
         cJSON_AddItemToArray(list, o);
     }
     return list;

@@ -189,7 +189,8 @@ static kg_status choose(work *w, const phase *p, int *slots, size_t *slot_bytes)
         return no_room(t, where, largest - room);
     if (once) {
         size_t k = room / (largest ? largest : 1);
-        *slots = (int)(k > 8 ? 8 : k);
+        size_t most = t->lean ? 2 : 8;
+        *slots = (int)(k > most ? most : k);
         if ((size_t)*slots > w->n_slots)
             *slots = (int)w->n_slots;
         return KG_OK;
@@ -306,7 +307,7 @@ static kg_status hold(work *w)
 /* A card's kept segments may be loaded in earlier phases, as far back as there is room. */
 static void reach_back(kg_tier *t)
 {
-    for (size_t i = 0; i < t->n_intervals && t->discrete; ++i) {
+    for (size_t i = 0; i < t->n_intervals && t->discrete && !t->lean; ++i) {
         kg_interval *v = &t->intervals[i];
         while ((v->kind == KG_I_KEPT || v->kind == KG_I_RING) && v->bytes && v->first > 0 &&
                t->busy[v->first - 1] + v->bytes <= t->budget)
@@ -420,6 +421,9 @@ kg_status kg_residency(kg_tier *t)
     return s;
 }
 
+/* ---- addresses ---- */
+typedef struct spot { kg_interval *v; size_t height; } spot;    /* height: of the tallest stack that stands above it */
+
 /* Lowest address where v fits beside those already placed that live at the same time. */
 static size_t fit(const kg_interval *v, kg_interval **placed, size_t n)
 {
@@ -435,26 +439,72 @@ static size_t fit(const kg_interval *v, kg_interval **placed, size_t n)
     return at;
 }
 
-size_t kg_place(kg_interval *v, size_t n, const kg_tick *ticks, size_t n_ticks)
+/* First fit in the order of the spots; the end of the layout. */
+static size_t place_all(const spot *spots, size_t n, kg_interval **placed)
 {
-    kg_interval **placed = malloc((n + 1) * sizeof *placed);
-    size_t top = 0, count = 0;
-    for (size_t i = 0; i < n && placed; ++i) {
-        if (!v[i].bytes)
-            continue;
-        v[i].at = fit(&v[i], placed, count);
-        size_t k = count++;
-        for (; k > 0 && placed[k - 1]->at > v[i].at; --k)
+    size_t top = 0;
+    for (size_t i = 0; i < n; ++i) {
+        kg_interval *v = spots[i].v;
+        size_t k = i;
+        v->at = fit(v, placed, i);
+        for (; k > 0 && placed[k - 1]->at > v->at; --k)
             placed[k] = placed[k - 1];
-        placed[k] = &v[i];
+        placed[k] = v;
+        if (v->at + v->bytes + spots[i].height > top)
+            top = v->at + v->bytes + spots[i].height;
+    }
+    return top;
+}
+
+static int greater(size_t a, size_t b) { return (a < b) - (a > b); }
+static int as_given(const void *x, const void *y) { return -greater((uintptr_t)((const spot *)x)->v, (uintptr_t)((const spot *)y)->v); }
+
+static int by_bytes(const void *x, const void *y)
+{
+    int c = greater(((const spot *)x)->v->bytes, ((const spot *)y)->v->bytes);
+    return c ? c : as_given(x, y);
+}
+
+static int by_stack(const void *x, const void *y)
+{
+    int c = greater(((const spot *)x)->height, ((const spot *)y)->height);
+    return c ? c : by_bytes(x, y);
+}
+
+static int by_life(const void *x, const void *y)
+{
+    const kg_interval *a = ((const spot *)x)->v, *b = ((const spot *)y)->v;
+    int c = greater(a->last - a->first, b->last - b->first);
+    return c ? c : by_bytes(x, y);
+}
+
+size_t kg_place(kg_interval *v, size_t n, const kg_tick *ticks, size_t n_ticks, size_t enough)
+{
+    static int (*const orders[])(const void *, const void *) = {as_given, by_stack, by_life, by_bytes};
+    enum { ORDERS = sizeof orders / sizeof *orders };
+    spot *spots = malloc((n + 1) * sizeof *spots);
+    kg_interval **placed = malloc((n + 1) * sizeof *placed);
+    size_t count = 0, stack = 0, least = SIZE_MAX, top = SIZE_MAX;
+    int best = 0;
+    for (size_t i = 0; i < n && spots && placed; ++i) {
         size_t height = 0;
         for (uint32_t t = v[i].first; t <= v[i].last && t < n_ticks; ++t)
             height = ticks[t].height > height ? ticks[t].height : height;
-        if (v[i].at + v[i].bytes + height > top)
-            top = v[i].at + v[i].bytes + height;
+        if (v[i].bytes)
+            spots[count++] = (spot){&v[i], height};
     }
     for (size_t t = 0; t < n_ticks; ++t)
-        top = ticks[t].height > top ? ticks[t].height : top;
+        stack = ticks[t].height > stack ? ticks[t].height : stack;
+    for (int k = 0; k <= ORDERS && spots && placed && top > enough; ++k) {     /* the last time once more as was best */
+        qsort(spots, count, sizeof *spots, orders[k < ORDERS ? k : best]);
+        size_t end = place_all(spots, count, placed);
+        top = end > stack ? end : stack;
+        if (top < least) {
+            least = top;
+            best = k;
+        }
+    }
+    free(spots);
     free(placed);
     return top;
 }

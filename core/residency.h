@@ -29,6 +29,7 @@ typedef struct kg_tier {
     size_t budget;
     double bandwidth;          /* bytes/s of loads                                                                 */
     int discrete;              /* loads may start in earlier phases                                                */
+    int lean;                  /* nothing that only saves time: no loads ahead, two slots for what is used once    */
     int passing;               /* what is not kept passes through and takes no room (the host tier of a card)      */
     /* out; intervals and loads are appended */
     kg_interval *intervals;
@@ -44,7 +45,8 @@ typedef struct kg_tier {
 kg_status kg_residency(kg_tier *t);            /* KG_NOFIT quietly (shortfall set), KG_FAILED with an error        */
 double kg_tier_stall(kg_tier *t);              /* simulates the two lanes over t's loads                           */
 
-/* First fit over known lifetimes, in the order given. Returns the end of the layout: with the stack of `ticks` above it. */
-size_t kg_place(kg_interval *v, size_t n, const kg_tick *ticks, size_t n_ticks);
+/* First fit over known lifetimes, in one order after the other until the layout ends at `enough` or below; else in the best of
+ * them. Returns the end of the layout: with the stack of `ticks` above it. SIZE_MAX: out of memory. */
+size_t kg_place(kg_interval *v, size_t n, const kg_tick *ticks, size_t n_ticks, size_t enough);
 
 #endif
