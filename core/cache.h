@@ -24,7 +24,7 @@ typedef struct kg_cache_row {
 typedef struct kg_cache_ops {
     /* 1 when a good row is there. tag NULL: any tag. Leases it until the cache is closed, so that gc keeps it. */
     int (*find)(kg_cache *c, const kg_key *key, const char *tag, kg_cache_row *row);
-    /* Reads and verifies the checksum; 0 (and a warning, and the row removed) when it is bad. */
+    /* Reads (dst NULL: only looks) and verifies the checksum; 0 (and a warning, and the row removed) when it is bad. */
     int (*read)(kg_cache *c, const kg_cache_row *row, void *dst);
     int (*write)(kg_cache *c, const kg_cache_row *row, const void *src);
     /* Checkpoints: one row per key, replaced atomically; found only with an equal tag. write_later copies and returns at once;
