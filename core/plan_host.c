@@ -6,11 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What a plan itself takes while it is run: the trace, lifetimes and loads, and what core/run.c keeps by tick. */
+/* What a plan itself takes while it is run: the trace, lifetimes and loads, what core/run.c keeps by tick, checkpoints to resume. */
 static size_t own_bytes(const kg_plan *p)
 {
     const kg_trace *t = &p->trace;
-    return t->n_records * sizeof *t->records + t->n_ticks * (sizeof *t->ticks + 4 * sizeof(size_t)) + t->n_keeps * sizeof *t->keeps +
+    size_t saved = 0;
+    for (int i = 0; i < p->count; ++i)
+        saved += p->node[i].checkpoint.bytes;
+    return saved + t->n_records * sizeof *t->records + t->n_ticks * (sizeof *t->ticks + 4 * sizeof(size_t)) +
+           t->n_keeps * sizeof *t->keeps +
            t->n_uses * (sizeof *t->uses + 2 * sizeof(size_t) + sizeof(int) + sizeof(kg_load) + sizeof(uint64_t));
 }
 

@@ -3,7 +3,7 @@
  *
  *     plan_snapshot_test write
  *
- * writes the file anew. Only whole numbers are kept: bytes, loads, the knobs' values. Files are sparse (tests/sparse.h), and the
+ * writes the file anew. Only whole numbers are kept: MiB, loads, the knobs' values. Files are sparse (tests/sparse.h), and the
  * kernels are a card's in that each takes a workspace of 32 MiB and computes nothing. */
 #include <cjson/cJSON.h>
 #include <unistd.h>
@@ -112,6 +112,8 @@ static kg_graph *graph_new(const graph *o)
 /* ---- lines ---- */
 static double number(const cJSON *o, const char *name) { return cJSON_GetNumberValue(cJSON_GetObjectItem(o, name)); }
 
+static double mib(const cJSON *o, const char *name) { return floor(number(o, name) / 1048576); }
+
 static void knobs(const cJSON *plan, char *out, size_t n)
 {
     const cJSON *node, *knob;
@@ -137,9 +139,8 @@ static double plan_line(const graph *o, int c, char *line, size_t n)
         cJSON *j = cJSON_Parse(text);
         const cJSON *peak = cJSON_GetObjectItem(j, "peak");
         loaded = number(j, "loaded");
-        used += snprintf(line + used, n - (size_t)used, " device %.0f host %.0f arena %.0f fronts %.0f uses %.0f loads %.0f loaded %.0f",
-                         number(peak, "device"), number(peak, "host"), number(j, "arena"), number(j, "fronts"), number(j, "sites"),
-                         number(j, "loads"), loaded);
+        used += snprintf(line + used, n - (size_t)used, " device %.0f host %.0f arena %.0f MiB, %.0f loads of %.0f MiB,", mib(peak, "device"),
+                         mib(peak, "host"), mib(j, "arena"), number(j, "loads"), mib(j, "loaded"));
         knobs(j, line + used, n - (size_t)used);
         CHECK(number(peak, "device") <= (double)vram && number(peak, "host") <= (double)ram, "%s", line);
         cJSON_Delete(j);
