@@ -139,8 +139,8 @@ static double plan_line(const graph *o, int c, char *line, size_t n)
         cJSON *j = cJSON_Parse(text);
         const cJSON *peak = cJSON_GetObjectItem(j, "peak");
         loaded = number(j, "loaded");
-        used += snprintf(line + used, n - (size_t)used, " device %.0f host %.0f arena %.0f MiB, %.0f loads of %.0f MiB,", mib(peak, "device"),
-                         mib(peak, "host"), mib(j, "arena"), number(j, "loads"), mib(j, "loaded"));
+        used += snprintf(line + used, n - (size_t)used, " device %.0f host %.0f arena %.0f MiB, %.0f loads of %.0f MiB,",
+                         mib(peak, "device"), mib(peak, "host"), mib(j, "arena"), number(j, "loads"), mib(j, "loaded"));
         knobs(j, line + used, n - (size_t)used);
         CHECK(number(peak, "device") <= (double)vram && number(peak, "host") <= (double)ram, "%s", line);
         cJSON_Delete(j);
