@@ -95,16 +95,13 @@ static kg_status value_typed(kino_options *o, const char *name, const char *text
     return kino_value_put(o, name, from_file);
 }
 
-static int set_text(kino_options *o, const char *name, const char *value, int weak)
+/* Where the text of this option is kept; NULL: there is no such option. */
+static const char **text_of(kino_options *o, const char *name)
 {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; ++i)
-        if (!strcmp(texts[i].name, name)) {
-            const char **field = (const char **)((char *)o + texts[i].at);
-            if (!*field || !weak)
-                *field = value;
-            return 1;
-        }
-    return 0;
+        if (!strcmp(texts[i].name, name))
+            return (const char **)((char *)o + texts[i].at);
+    return NULL;
 }
 
 static int set_flag(kino_options *o, const char *name)
@@ -140,7 +137,11 @@ static kg_status option(kino_options *o, char **argv, int argc, int *i)
         o->threads = atoi(value);
         return o->threads > 0 ? KG_OK : kg_fail(KG_USAGE, "--threads wants a number above 0, not \"%s\"", value);
     }
-    return set_text(o, name, value, 0) ? KG_OK : value_typed(o, name, value);
+    const char **text = text_of(o, name);
+    if (!text)
+        return value_typed(o, name, value);
+    *text = value;
+    return KG_OK;
 }
 
 /* A JSON value as it would be typed: [1, "2"] is 1,2. malloc; NULL when memory is out. */
@@ -192,7 +193,10 @@ static int config_entry(kino_options *o, lua_State *l)
         o->threads = o->threads ? o->threads : (int)lua_tointeger(l, -1);
         return 1;
     }
-    return lua_isstring(l, -1) && set_text(o, name, strdup(lua_tostring(l, -1)), 1);
+    const char **text = lua_isstring(l, -1) ? text_of(o, name) : NULL;
+    if (text && !*text)
+        *text = strdup(lua_tostring(l, -1));
+    return text != NULL;
 }
 
 static kg_status config_read(kino_options *o, lua_State *l, const char *path)

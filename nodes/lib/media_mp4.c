@@ -23,6 +23,7 @@ struct kg_mp4 {
     AVFrame *frame;
     AVPacket *packet;
     struct SwsContext *scale;
+    uint8_t *rgb;                  /* a frame with room behind it: libswscale reads up to 16 bytes beyond its last row */
     int64_t frames;
 };
 
@@ -126,7 +127,8 @@ static kg_status open_frame(kg_mp4 *m)
 {
     m->frame = av_frame_alloc();
     m->packet = av_packet_alloc();
-    if (!m->frame || !m->packet)
+    m->rgb = av_mallocz((size_t)(3 * m->set.width * m->set.height) + AV_INPUT_BUFFER_PADDING_SIZE);
+    if (!m->frame || !m->packet || !m->rgb)
         return av_failed(m, "frame", AVERROR(ENOMEM));
     m->frame->format = m->codec->pix_fmt;
     m->frame->width = m->codec->width;
@@ -176,11 +178,12 @@ static kg_status encode(kg_mp4 *m, const AVFrame *frame)
 
 kg_status kg_mp4_frame(kg_mp4 *m, const uint8_t *rgb)
 {
-    const uint8_t *from[4] = {rgb};
+    const uint8_t *from[4] = {m->rgb};
     int stride[4] = {(int)(3 * m->set.width)};
     int e = av_frame_make_writable(m->frame);
     if (e < 0)
         return av_failed(m, "frame", e);
+    memcpy(m->rgb, rgb, (size_t)(3 * m->set.width * m->set.height));
     e = sws_scale(m->scale, from, stride, 0, m->codec->height, m->frame->data, m->frame->linesize);
     if (e < 0)
         return av_failed(m, "colours", e);
@@ -214,6 +217,7 @@ void kg_mp4_free(kg_mp4 *m)
     av_frame_free(&m->frame);
     av_packet_free(&m->packet);
     sws_freeContext(m->scale);
+    av_free(m->rgb);
     kg_output_abort(&m->out);
     free(m);
 }
