@@ -98,14 +98,16 @@ static kg_status refuse(kg_plan *p)
         }
     const double mib = 1048576.0;
     const kg_profile *f = &p->options.device->profile;
-    double taken = (double)(f->fixed + (f->discrete ? 0 : p->host_peak)), budget = (double)kg_plan_room(p) + taken;
+    double taken = (double)(f->fixed + (f->discrete ? 0 : p->host_peak)), room = (double)kg_plan_room(p);
+    double budget = p->options.budget ? (double)p->options.budget : room + taken;
+    double missing = (double)t->shortfall + room + taken - budget;         /* what is taken may be more than the budget */
     kg_fail(KG_NOFIT,
             "%s does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of it taken before the run). Largest "
             "residents: %s %.1f MiB, %s %.1f MiB, %s %.1f MiB",
-            who, (double)t->shortfall / mib, budget / mib, taken / mib, top[0].name, (double)top[0].bytes / mib, top[1].name,
+            who, missing / mib, budget / mib, taken / mib, top[0].name, (double)top[0].bytes / mib, top[1].name,
             (double)top[1].bytes / mib, top[2].name, (double)top[2].bytes / mib);
     /* What is taken before the run is measured anew each time, and differs by some hundred KiB. */
-    kg_hint("%s %.0fM would do", f->discrete ? "--vram" : "--ram", (budget + (double)t->shortfall) / mib + 3);
+    kg_hint("%s %.0fM would do", f->discrete ? "--vram" : "--ram", (budget + missing) / mib + 3);
     return KG_NOFIT;
 }
 
