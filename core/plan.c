@@ -264,7 +264,7 @@ kg_status kg_plan_lay_out(kg_plan *p)
     kg_plan_tier_drop(&p->host);
     size_t budget = kg_plan_room(p), room = budget, over = 0;      /* over: least that a layout in this room was above it */
     kg_status s = KG_NOFIT;
-    for (int round = 0; round < 16 && s == KG_NOFIT && over < room; ++round) {
+    for (int round = 0; round < 16 && s == KG_NOFIT && (!round || over < room); ++round) {
         int lean = round % 2;
         room -= lean ? 0 : over;
         s = lay_out_in(p, room, budget, lean);
