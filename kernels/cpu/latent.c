@@ -4,7 +4,38 @@
 #include <math.h>
 #include <string.h>
 
-__extension__ typedef _Float16 half;
+/* f16 by its bits, for compilers without the type: the exponent moves between bias 15 and 127, subnormals by exact sums. */
+static float from_half(uint16_t h)
+{
+    uint32_t a = (uint32_t)(h & 0x7fff) << 13, sign = (uint32_t)(h & 0x8000) << 16;
+    float f;
+    if (a >= 0x0f800000u) {                /* infinite, NaN */
+        a |= 0x7f800000u;
+        memcpy(&f, &a, 4);
+    } else {
+        memcpy(&f, &a, 4);
+        f *= 0x1p112f;
+    }
+    return sign ? -f : f;
+}
+
+static uint16_t to_half(float f)
+{
+    uint32_t u, a, r;
+    memcpy(&u, &f, 4);
+    a = u & 0x7fffffffu;
+    if (a >= 0x477ff000u)
+        r = 0x7c00u | (a > 0x7f800000u ? 0x200u : 0);
+    else if (a < 0x38800000u) {
+        float small;
+        memcpy(&small, &a, 4);
+        small += 0.5f;                     /* rounds to a multiple of 2^-24 */
+        memcpy(&r, &small, 4);
+        r -= 0x3f000000u;
+    } else
+        r = (a + 0xfffu + (a >> 13 & 1) - (112u << 23)) >> 13;
+    return (uint16_t)(r | (u >> 16 & 0x8000u));
+}
 
 /* cos and sin of position * theta^(-2 j / size) for each pair of an axis of `size` channels, angles in f64. */
 static void axis(float *out, int64_t position, int64_t size, double theta)
@@ -45,7 +76,7 @@ static float get(const kg_tensor *t, int64_t i)
     if (t->dtype == KG_F32)
         return ((const float *)t->at)[i];
     if (t->dtype == KG_F16)
-        return (float)((const half *)t->at)[i];
+        return from_half(((const uint16_t *)t->at)[i]);
     uint32_t u = (uint32_t)((const uint16_t *)t->at)[i] << 16;
     float f;
     memcpy(&f, &u, sizeof f);
@@ -60,7 +91,7 @@ static void put(const kg_tensor *t, int64_t i, float f)
         return;
     }
     if (t->dtype == KG_F16) {
-        ((half *)t->at)[i] = (half)f;
+        ((uint16_t *)t->at)[i] = to_half(f);
         return;
     }
     uint32_t u;

@@ -7,7 +7,7 @@ extern "C" {
 #endif
 #include "kernels/kernel.h"
 
-/* An algorithm without split-K and without a workspace: the attributes that cublasLtMatmulAlgoConfigSetAttribute takes. */
+/* An algorithm without split-K: the attributes that cublasLtMatmulAlgoConfigSetAttribute takes. */
 typedef struct kg_lt_config { int id, tile, stages, swizzle, custom, inner, cluster; } kg_lt_config;
 
 /* The algorithms that cuBLASLt names for the product, best guess first, and what a row of the table says of their product. */

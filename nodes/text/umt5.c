@@ -239,7 +239,10 @@ static kg_status infer(kg_infer *x)
 {
     params *p = x->params;
     const umt5 *m = config(&x->in[MODEL]);
-    p->precision = kg_infer_precision(x, p->precision);
+    int asked = p->precision;
+    p->precision = kg_infer_precision(x, asked);
+    if (p->precision == KG_PRECISION_F16 && asked == KG_PRECISION_AUTO)
+        p->precision = KG_PRECISION_BF16;  /* a run in f16 has its text in bf16 */
     if (p->precision == KG_PRECISION_F16) {
         kg_status status = kg_fail(KG_USAGE, "this encoder overflows in f16");
         kg_hint("precision = 'bf16' or 'f32'");
