@@ -115,10 +115,12 @@ static kg_tensor head_of(const kg_tensor *t, int64_t first, int64_t rows, int64_
     return matrix((char *)t->at + (size_t)(first * t->row + head * d) * kg_dtype_bytes(t->dtype), t->dtype, rows, d, t->row);
 }
 
-static void multiply(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor weight)
+/* workspace: KG_LT_WORKSPACE bytes; weights of in's type need no other scratch. */
+static void multiply(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor weight, char *workspace)
 {
+    const int64_t bytes = KG_LT_WORKSPACE;
     kg_linear_args p = {};
-    p.out = out, p.in = in, p.weight = weight;
+    p.out = out, p.in = in, p.weight = weight, p.scratch = kg_tensor_make(workspace, KG_U8, 1, &bytes);
     kg_cuda_linear(x, &p);
 }
 
@@ -151,19 +153,20 @@ static void by_products(kg_exec *x, const kg_attention_args *a)
 {
     const layout l = layout_of(a);
     const kg_dtype type = a->q.dtype;
-    char *scores = (char *)a->scratch.at, *values = scores + l.scores;
+    char *workspace = (char *)a->scratch.at, *scores = workspace + KG_LT_WORKSPACE, *values = scores + l.scores;
     const int64_t wide = l.keys * (int64_t)(sizeof(float) / kg_dtype_bytes(type));     /* a row of probabilities */
     for (int64_t h = 0; h < a->heads; ++h) {
         turn_run(x, l, values, head_of(&a->v, 0, l.nk, h, l.d));
         for (int64_t i = 0; i < l.nq; i += l.rows) {
             const int64_t rows = l.nq - i < l.rows ? l.nq - i : l.rows;
-            multiply(x, matrix(scores, KG_F32, rows, l.nk, l.keys), head_of(&a->q, i, rows, h, l.d), head_of(&a->k, 0, l.nk, h, l.d));
+            multiply(x, matrix(scores, KG_F32, rows, l.nk, l.keys), head_of(&a->q, i, rows, h, l.d), head_of(&a->k, 0, l.nk, h, l.d),
+                     workspace);
             softmax_args s = {(float *)scores, NULL, l.nk, l.keys, (float)a->scale};
             if (a->bias.rank)
                 s.bias = (const float *)a->bias.at + h * a->bias.row + (kg_cols(&a->bias) - 1) / 2 - i;
             softmax_run(x, type, s, rows);
             multiply(x, head_of(&a->out, i, rows, h, l.d), matrix(scores, type, rows, l.keys, wide),
-                     matrix(values, type, l.d, l.keys, l.keys));
+                     matrix(values, type, l.d, l.keys, l.keys), workspace);
         }
     }
 }
@@ -174,7 +177,7 @@ extern "C" size_t kg_cuda_attention_scratch(kg_exec *x, const kg_attention_args 
     const int way = way_of(a);
     if (way == KG_ATTENTION_PRODUCTS) {
         const layout l = layout_of(a);
-        return l.scores + l.values;
+        return KG_LT_WORKSPACE + l.scores + l.values;
     }
     if (way != KG_ATTENTION_LIBRARY)
         return 0;

@@ -46,6 +46,7 @@ cublasLtHandle_t kg_cuda_lt(kg_exec *x);           /* one for all lanes: it has 
 cudnnHandle_t kg_cuda_dnn(kg_exec *x);             /* set to the compute lane's stream; NULL (with an error) on others */
 int kg_cuda_cc(kg_exec *x);                        /* 90, 80, ...                                                  */
 int kg_cuda_sms(kg_exec *x);
+enum : size_t { KG_LT_WORKSPACE = 4096 };          /* cuBLASLt's: kernels for many rows count their tiles in four bytes of it */
 
 /* ---- errors: 1 when all is well. "what" is the op or call; safe from several threads; every call fails after the first error ---- */
 int kg_cuda_ok(kg_exec *x, cudaError_t e, const char *what);

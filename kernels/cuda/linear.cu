@@ -21,7 +21,7 @@
 #include "kernels/cuda/linear_table.h"
 
 enum { USUAL_ROWS = 8192, CANDIDATES = 32, ROW_WARPS = 8, TILE = 64, DEPTH = 16 };
-enum : size_t { SLAB = (size_t)32 << 20, WORKSPACE = 4096 };      /* scratch: workspace, bias, slab */
+enum : size_t { SLAB = (size_t)32 << 20 };     /* scratch: KG_LT_WORKSPACE, bias, slab */
 
 /* ---- a prepared product ---- */
 struct key { int64_t n, k, m, weight_row, in_row, out_row; int in, out, bias, gelu, cc, forced; };
@@ -87,7 +87,7 @@ static void read_config(const cublasLtMatmulAlgo_t *a, kg_lt_config *c, int *spl
 static int works(cublasLtHandle_t lt, const product *p, const cublasLtMatmulAlgo_t *a)
 {
     cublasLtMatmulHeuristicResult_t r = {};
-    return !kg_lib.cublasLtMatmulAlgoCheck(lt, p->op, p->weight, p->in, p->out, p->out, a, &r) && r.workspaceSize <= WORKSPACE;
+    return !kg_lib.cublasLtMatmulAlgoCheck(lt, p->op, p->weight, p->in, p->out, p->out, a, &r) && r.workspaceSize <= KG_LT_WORKSPACE;
 }
 
 static int use_config(cublasLtHandle_t lt, product *p, const kg_lt_config *c)
@@ -113,7 +113,7 @@ static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t
 {
     cublasLtMatmulPreference_t want = NULL;
     cublasLtMatmulHeuristicResult_t r[CANDIDATES];
-    uint64_t workspace = WORKSPACE;
+    uint64_t workspace = KG_LT_WORKSPACE;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE, align = 16;
     int found = 0, n = 0;
     if (kg_lib.cublasLtMatmulPreferenceCreate(&want))
@@ -132,7 +132,7 @@ static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t
         kg_lt_config c;
         int split, reduction;
         read_config(&r[i].algo, &c, &split, &reduction);
-        if (r[i].state == CUBLAS_STATUS_SUCCESS && r[i].workspaceSize <= WORKSPACE && split <= 1 && !reduction)
+        if (r[i].state == CUBLAS_STATUS_SUCCESS && r[i].workspaceSize <= KG_LT_WORKSPACE && split <= 1 && !reduction)
             out[n++] = r[i].algo;
     }
     return n;
@@ -390,7 +390,7 @@ static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
             e = kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &own.bias, sizeof own.bias);
         if (!e)
             e = kg_lib.cublasLtMatmul(kg_cuda_lt(x), p->op, &one, own.weight, p->weight, own.in, p->in, &zero, own.out, p->out, own.out,
-                                      p->out, &p->algo, a->scratch.at, WORKSPACE, s);
+                                      p->out, &p->algo, a->scratch.at, KG_LT_WORKSPACE, s);
     }
     if (!kg_cuda_lt_ok(x, e, "cublasLtMatmul") || !kg_cuda_launched(x, "linear"))
         return;
@@ -419,7 +419,7 @@ static kg_linear_args slab_of(const kg_linear_args *a, int64_t i, int64_t rows, 
 {
     const int64_t flat[2] = {kg_cols(&a->out), kg_cols(&a->in)};
     kg_linear_args part = *a;
-    char *scratch = (char *)a->scratch.at + WORKSPACE;
+    char *scratch = (char *)a->scratch.at + KG_LT_WORKSPACE;
     *stored = part.weight = kg_slice(a->weight.rank == 2 ? a->weight : kg_view(a->weight, 2, flat), i, rows);
     if (converts(a))
         part.weight = kg_tensor_make(scratch + bias_bytes(a), a->in.dtype, 2, part.weight.shape);
@@ -436,7 +436,7 @@ static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
 {
     const int64_t n = kg_cols(&a->out), step = slab_rows(a);
     if (casts_bias(a))
-        cast(x, kg_tensor_make((char *)a->scratch.at + WORKSPACE, a->out.dtype, 1, &n), a->bias);
+        cast(x, kg_tensor_make((char *)a->scratch.at + KG_LT_WORKSPACE, a->out.dtype, 1, &n), a->bias);
     for (int64_t i = 0; i < n; i += step) {
         kg_tensor stored;
         const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
@@ -466,7 +466,7 @@ extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, in
         return 0;
     if (kg_cuda_is_card(x))
         prepare_slabs(x, a);
-    return WORKSPACE + bias_bytes(a) + (converts(a) ? whole((size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype)) : 0);
+    return KG_LT_WORKSPACE + bias_bytes(a) + (converts(a) ? whole((size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype)) : 0);
 }
 
 extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
