@@ -466,7 +466,8 @@ extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, in
         return 0;
     if (kg_cuda_is_card(x))
         prepare_slabs(x, a);
-    return KG_LT_WORKSPACE + bias_bytes(a) + (converts(a) ? whole((size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype)) : 0);
+    const size_t slab = (size_t)(slab_rows(a) * kg_cols(&a->in)) * kg_dtype_bytes(a->in.dtype);
+    return KG_LT_WORKSPACE + bias_bytes(a) + (converts(a) ? whole(slab) : 0);
 }
 
 extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
