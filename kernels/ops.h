@@ -31,7 +31,7 @@ void kg_attention(kg_exec *x, kg_attention_args a);
 
 /* ---- rows ---- */
 /* x += y * gate (when y), then out = norm(x) * (plus_one + scale) + shift with layer norm (no mean or variance weights).
- * out rank 0: only the residual. gate rank 0: 1. scale, shift rank 0: 1 and 0. All vectors f32, f16 or bf16 [dim]. */
+ * out rank 0: only the residual. gate rank 0: 1. scale, shift rank 0: 1 and 0. All vectors f32, f16 or bf16 [dim]. out may be y. */
 typedef struct kg_residual_norm_args {
     kg_tensor x;       /* f32 [rows, dim], updated in place when there is a y                               */
     kg_tensor y;       /* act [rows, dim] or rank 0                                                         */

@@ -5,7 +5,6 @@
 
 #include "kernels/ops.h"
 
-
 static kg_tensor linear(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor w, kg_tensor b, int activation)
 {
     if (w.rank > 2)                       /* a convolution whose kernel is its stride is a product */
@@ -52,7 +51,7 @@ static void time_embedding(kg_exec *x, const wan_dit *d, const kg_weights *w, do
 }
 
 /* What one branch carries from block to block: the residual stream and the last sublayer's answer, which is added when the next
- * norm reads the stream. */
+ * norm reads the stream. The norm's output takes the answer's place. */
 typedef struct flow { kg_tensor x, y; } flow;
 
 static kg_status embed(kg_exec *x, const wan_dit *d, double t, const wan_branch *b, int n, flow *f, kg_tensor e, kg_tensor e0)
@@ -76,6 +75,7 @@ static kg_tensor row(kg_tensor m, int i)
     return kg_view(r, KG_SHAPE(r.shape[1]));
 }
 
+/* y may be h, here and below: h is read for the last time before y is written. */
 static void self_attention(kg_exec *x, const wan_dit *d, const kg_weights *w, kg_tensor h, kg_tensor y)
 {
     int64_t dim = d->config->dim;
@@ -100,11 +100,12 @@ static void cross_attention(kg_exec *x, const wan_dit *d, const kg_weights *w, k
     linear(x, y, q, w->t[WAN_CO_W], w->t[WAN_CO_B], KG_LINEAR_NONE);
 }
 
-/* In chunks of rows, so that the wide activation [rows, ffn] need not be there for all tokens at once. */
+/* In chunks of rows, so that the wide activation [rows, ffn] need not be there for all tokens at once: by itself it takes no more
+ * than q, k and v of all tokens did. y may be h. */
 static void feed_forward(kg_exec *x, const wan_dit *d, const kg_weights *w, kg_tensor h, kg_tensor y)
 {
-    int64_t rows = h.shape[0], step = (rows + d->ffn_chunks - 1) / d->ffn_chunks;
-    step = d->ffn_chunks > 1 ? (step + 255) / 256 * 256 : rows;
+    int64_t rows = h.shape[0], chunks = d->ffn_chunks * ((d->config->ffn + 3 * d->config->dim - 1) / (3 * d->config->dim));
+    int64_t step = chunks > 1 ? ((rows + chunks - 1) / chunks + 255) / 256 * 256 : rows;
     step += rows % step == 1 ? 256 : 0;        /* a product of one row may round otherwise than one of many */
     kg_tensor g = kg_temp(x, d->act, KG_SHAPE(step < rows ? step : rows, d->config->ffn));
     for (int64_t i = 0; i < rows; i += step) {
@@ -129,7 +130,7 @@ static void block(kg_exec *x, const wan_dit *d, const kg_weights *w, const flow 
 {
     if (kg_enter(x, NULL, 0, 0))
         return;
-    kg_tensor h = kg_temp(x, d->act, KG_SHAPE(f->x.shape[0], d->config->dim)), none = {0};
+    kg_tensor h = f->y, none = {0};
     kg_residual_norm(x, (kg_residual_norm_args){.x = f->x, .y = gate.rank ? f->y : none,
                                                 .gate = gate, .scale = row(m, 1), .shift = row(m, 0),
                                                 .plus_one = 1, .out = h, .eps = WAN_EPS});

@@ -98,7 +98,7 @@ static void block_norms(int64_t dim, int type, int form)
     a.y = ops_rows(m.x, types[type], 7, dim, 8, &seed);
     a.gate = ops_vector(m.x, KG_F32, dim, &seed);
     if (form < 3)
-        a.out = ops_out(m.x, form == 1 ? KG_F32 : types[type], 7, dim, 8);
+        a.out = form == 2 ? a.y : ops_out(m.x, form == 1 ? KG_F32 : types[type], 7, dim, 8);
     for (int64_t r = 0; r < 7; ++r) {
         double mean = 0, var = 0;
         for (int64_t i = 0; i < dim; ++i) {
