@@ -6,8 +6,8 @@
  * it has none. f32 is computed in f32, never in TF32.
  *
  * An algorithm is chosen by (n, k, types, epilogue, compute capability): from the table, else the first heuristic for a fixed number
- * of rows, without split-K. So neither the rows of a call nor free memory nor a timing changes a bit. The library's kernels for many
- * rows hand out their tiles by a counter of four bytes, which is all the workspace they have.
+ * of rows, without split-K. So neither the rows of a call (but for whole texts) nor free memory nor a timing changes a bit. The
+ * library's kernels for many rows hand out their tiles by a counter of four bytes, which is all the workspace they have.
  * Prepared products are kept for the life of the process in a list that only grows; a model uses a few dozen. */
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/vec.cuh"
@@ -142,7 +142,7 @@ static int64_t usual_rows(const key *k)
 {
     for (const auto &u : kg_lt_usual)
         if (u.n == k->n && u.k == k->k)
-            return u.rows;
+            return u.rows ? u.rows : (k->m + 127) / 128 * 128;
     return USUAL_ROWS;
 }
 

@@ -36,6 +36,8 @@ static kg_status dimensions(const kg_checkpoint *ck, umt5 *m)
     m->table = kg_file_ref(w.file);
     m->table_offset = w.offset;
     m->table_dtype = w.dtype;
+    if (w.dtype != KG_F32 && w.dtype != KG_F16 && w.dtype != KG_BF16)
+        return kg_fail(KG_INPUT, "'%s': '%s' is %s; f32, f16 and bf16 are known", path, w.name, kg_dtype_name(w.dtype));
     m->layers = kg_checkpoint_blocks(ck, "blocks.%d.");
     if (m->vocab < 1 || m->vocab > INT32_MAX || m->dim < 1 || m->layers < 1)
         return kg_fail(KG_INPUT, "'%s' is no UMT5 encoder: %lld embeddings of %lld numbers and %lld layers", path, (long long)m->vocab,
@@ -59,21 +61,22 @@ static kg_status dimensions(const kg_checkpoint *ck, umt5 *m)
     return m->ffn > 0 ? KG_OK : kg_fail(KG_INPUT, "'%s': '%s' is empty", path, w.name);
 }
 
-/* One segment a layer, in the order of the enum in umt5.h. q, k and v are one product. */
+/* One segment a layer, in the order of the enum in umt5.h. q, k and v are one product, as are the feed forward's gate and up. */
 static void segments(kg_builder *b, const umt5 *m)
 {
     for (int i = 0; i < m->layers; ++i) {
-        char text[3][64];
+        char text[3][64], wide[2][64];
         for (int j = 0; j < 3; ++j)
             snprintf(text[j], sizeof text[j], "blocks.%d.attn.%c.weight", i, "qkv"[j]);
+        for (int j = 0; j < 2; ++j)
+            snprintf(wide[j], sizeof wide[j], "blocks.%d.ffn.%s.weight", i, j ? "fc1" : "gate.0");
         kg_builder_segment(b, "layer %d", i);
         kg_builder_weight(b, KG_SHAPE(m->dim), "blocks.%d.norm1.weight", i);
         kg_builder_rows(b, KG_SHAPE(3 * m->inner, m->dim), 3, (const char *const[]){text[0], text[1], text[2]});
         kg_builder_weight(b, KG_SHAPE(m->dim, m->inner), "blocks.%d.attn.o.weight", i);
         kg_builder_weight(b, KG_SHAPE(m->buckets, m->heads), "blocks.%d.pos_embedding.embedding.weight", i);
         kg_builder_weight(b, KG_SHAPE(m->dim), "blocks.%d.norm2.weight", i);
-        kg_builder_weight(b, KG_SHAPE(m->ffn, m->dim), "blocks.%d.ffn.gate.0.weight", i);
-        kg_builder_weight(b, KG_SHAPE(m->ffn, m->dim), "blocks.%d.ffn.fc1.weight", i);
+        kg_builder_rows(b, KG_SHAPE(2 * m->ffn, m->dim), 2, (const char *const[]){wide[0], wide[1]});
         kg_builder_weight(b, KG_SHAPE(m->dim, m->ffn), "blocks.%d.ffn.fc2.weight", i);
     }
     kg_builder_segment(b, "norm");

@@ -1,7 +1,8 @@
 /* text.umt5: a prompt, and a negative one, to rows of text for a transformer.
  *
- * Only real tokens are run; the rows after them are zero, as the transformer expects (it attends to all of them). Each layer's
- * weights are used once for both prompts. ref: wan-spec 2.2, 2.3 (Wan2.1 wan/modules/t5.py, T5SelfAttention.forward) */
+ * Only real tokens are run; the rows after them are zero, as the transformer expects (it attends to all of them). The rows of both
+ * prompts lie one after the other: every product is one for both, so the second costs its rows and no second pass over the weights.
+ * ref: wan-spec 2.2, 2.3 (Wan2.1 wan/modules/t5.py, T5SelfAttention.forward) */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,43 +69,27 @@ static kg_status prepare(kg_prepare *x)
 
 /* ---- host work: rows of the embedding; the buckets of relative positions ---- */
 
-static float widened(const unsigned char *p, kg_dtype d)
-{
-    float f;
-    uint32_t bits;
-    uint16_t half;
-    if (d == KG_F32)
-        return memcpy(&f, p, sizeof f), f;
-    memcpy(&half, p, sizeof half);
-    if (d == KG_F16) {
-        int exponent = half >> 10 & 31;
-        float fraction = (float)(half & 1023);
-        f = exponent == 31 ? (half & 1023 ? NAN : INFINITY) : exponent ? ldexpf(fraction + 1024, exponent - 25) : ldexpf(fraction, -24);
-        return half & 0x8000 ? -f : f;
-    }
-    bits = (uint32_t)half << 16;
-    return memcpy(&f, &bits, sizeof f), f;
-}
-
 typedef struct embed_arg { const umt5 *m; const int32_t *ids; int n; } embed_arg;
 
-/* outs[0]: f32 [n, dim] */
+/* outs[0]: [n, dim] of the table's own type */
 static kg_status embed(void *arg, const kg_tensor *ins, const kg_tensor *outs)
 {
     const embed_arg *a = arg;
     const umt5 *m = a->m;
-    size_t item = kg_dtype_bytes(m->table_dtype), row = (size_t)m->dim * item;
-    unsigned char *bytes = malloc(row);
-    float *out = outs[0].at;
+    size_t row = (size_t)m->dim * kg_dtype_bytes(m->table_dtype);
+    kg_status status = KG_OK;
     (void)ins;
-    kg_status status = bytes ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
-    for (int i = 0; i < a->n && !status; ++i) {
-        status = kg_file_read(m->table, m->table_offset + (uint64_t)a->ids[i] * row, bytes, row);
-        for (int64_t j = 0; j < m->dim && !status; ++j)
-            *out++ = widened(bytes + (size_t)j * item, m->table_dtype);
-    }
-    free(bytes);
+    for (int i = 0; i < a->n && !status; ++i)
+        status = kg_file_read(m->table, m->table_offset + (uint64_t)a->ids[i] * row, (char *)outs[0].at + (size_t)i * row, row);
     return status;
+}
+
+/* h [n, dim] f32: a text's rows of the table. */
+static void put_rows(kg_exec *x, const umt5 *m, const int32_t *ids, kg_tensor h)
+{
+    kg_tensor rows = kg_temp(x, m->table_dtype, KG_SHAPE(h.shape[0], m->dim));
+    kg_work(x, embed, &(embed_arg){m, ids, (int)h.shape[0]}, sizeof(embed_arg), 0, NULL, 1, &rows, 0);
+    kg_unary(x, (kg_unary_args){.out = h, .in = rows, .op = KG_UNARY_COPY});
 }
 
 /* Half of the buckets is for keys after the query. In each half the first half are distances of their own, the rest grows with the
@@ -126,7 +111,7 @@ static kg_tensor put_buckets(kg_exec *x, const umt5 *m, int64_t span)
     int32_t bucket[2 * UMT5_TOKENS - 1];
     for (int64_t i = 0; i < 2 * span - 1; ++i)
         bucket[i] = umt5_bucket(i - span + 1, m->buckets);
-    kg_tensor t = kg_keep(x, KG_I32, KG_SHAPE(2 * span - 1));
+    kg_tensor t = kg_temp(x, KG_I32, KG_SHAPE(2 * span - 1));
     kg_put(x, t, bucket, kg_bytes(&t));
     return t;
 }
@@ -143,18 +128,22 @@ static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor weight)
     kg_rms_norm(x, (kg_rms_norm_args){.out = out, .in = in, .weight = weight, .eps = 1e-6});
 }
 
-/* The attention of a layer adds to h [n, dim] f32. The scale is 1: UMT5 has none. */
-static int attend(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights *w, kg_tensor bias, kg_dtype act)
+/* The attention of a layer adds to h [n, dim] f32: each text's rows see their own. The scale is 1: UMT5 has none. */
+static int attend(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h, const kg_weights *w, kg_tensor bias, kg_dtype act)
 {
-    int64_t n = h.shape[0];
+    int64_t n = h.shape[0], first = 0;
     if (kg_enter(x, "attention", 0, 0))
         return 1;
     kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), qkv = kg_temp(x, act, KG_SHAPE(n, 3 * m->inner));
     kg_tensor o = kg_temp(x, act, KG_SHAPE(n, m->inner));
     norm(x, y, h, w->t[UMT5_NORM1]);
     kg_linear(x, (kg_linear_args){.out = qkv, .in = y, .weight = w->t[UMT5_QKV]});
-    kg_attention(x, (kg_attention_args){.out = o, .q = kg_slice_cols(qkv, 0, m->inner), .k = kg_slice_cols(qkv, m->inner, m->inner),
-        .v = kg_slice_cols(qkv, 2 * m->inner, m->inner), .bias = bias, .heads = (int)m->heads, .scale = 1});
+    for (int b = 0; b < BRANCHES; first += t->n[b++]) {
+        kg_tensor own = kg_slice(qkv, first, t->n[b]);
+        kg_attention(x, (kg_attention_args){.out = kg_slice(o, first, t->n[b]), .q = kg_slice_cols(own, 0, m->inner),
+            .k = kg_slice_cols(own, m->inner, m->inner), .v = kg_slice_cols(own, 2 * m->inner, m->inner), .bias = bias,
+            .heads = (int)m->heads, .scale = 1});
+    }
     kg_linear(x, (kg_linear_args){.out = y, .in = o, .weight = w->t[UMT5_O]});
     add(x, h, y);
     return kg_leave(x);
@@ -165,42 +154,40 @@ static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights
     int64_t n = h.shape[0];
     if (kg_enter(x, "ffn", 0, 0))
         return 1;
-    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim));
-    kg_tensor gate = kg_temp(x, act, KG_SHAPE(n, m->ffn)), up = kg_temp(x, act, KG_SHAPE(n, m->ffn));
+    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), both = kg_temp(x, act, KG_SHAPE(n, 2 * m->ffn));
+    kg_tensor gate = kg_slice_cols(both, 0, m->ffn);
     norm(x, y, h, w->t[UMT5_NORM2]);
-    kg_linear(x, (kg_linear_args){.out = gate, .in = y, .weight = w->t[UMT5_GATE]});
-    kg_linear(x, (kg_linear_args){.out = up, .in = y, .weight = w->t[UMT5_UP]});
-    kg_gated_gelu(x, (kg_gated_gelu_args){.out = gate, .gate = gate, .up = up});
+    kg_linear(x, (kg_linear_args){.out = both, .in = y, .weight = w->t[UMT5_GATE_UP]});
+    kg_gated_gelu(x, (kg_gated_gelu_args){.out = gate, .gate = gate, .up = kg_slice_cols(both, m->ffn, m->ffn)});
     kg_linear(x, (kg_linear_args){.out = y, .in = gate, .weight = w->t[UMT5_DOWN]});
     add(x, h, y);
     return kg_leave(x);
 }
 
-static int layer(kg_exec *x, const umt5 *m, int i, const kg_tensor h[BRANCHES], kg_tensor bucket, kg_dtype act)
+static int layer(kg_exec *x, const umt5 *m, int i, const tokens *t, kg_tensor h, kg_tensor bucket, kg_dtype act)
 {
     kg_weights w;
     if (kg_enter(x, "layer", i, m->layers) || kg_use(x, MODEL, i, &w))
         return 1;
     kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, bucket.shape[0]));
     kg_rel_bias(x, (kg_rel_bias_args){.out = bias, .table = w.t[UMT5_BIAS], .bucket = bucket});
-    for (int b = 0; b < BRANCHES; ++b)
-        if (attend(x, m, h[b], &w, bias, act) || feed_forward(x, m, h[b], &w, act))
-            return 1;
+    if (attend(x, m, t, h, &w, bias, act) || feed_forward(x, m, h, &w, act))
+        return 1;
     return kg_leave(x);
 }
 
 /* The last norm writes the real rows of an output; the others are zero. */
-static int finish(kg_exec *x, const umt5 *m, const kg_tensor h[BRANCHES])
+static int finish(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h)
 {
     kg_weights w;
+    int64_t first = 0;
     if (kg_enter(x, "norm", 0, 0) || kg_use(x, MODEL, (int)m->layers, &w))
         return 1;
-    for (int b = 0; b < BRANCHES; ++b) {
-        int64_t n = h[b].shape[0];
+    for (int b = 0; b < BRANCHES; first += t->n[b++]) {
         kg_tensor out = kg_out(x, b);
-        norm(x, kg_slice(out, 0, n), h[b], w.t[0]);
-        if (n < UMT5_TOKENS)
-            kg_fill_with(x, (kg_fill_args){.out = kg_slice(out, n, UMT5_TOKENS - n), .value = 0});
+        norm(x, kg_slice(out, 0, t->n[b]), kg_slice(h, first, t->n[b]), w.t[0]);
+        if (t->n[b] < UMT5_TOKENS)
+            kg_fill_with(x, (kg_fill_args){.out = kg_slice(out, t->n[b], UMT5_TOKENS - t->n[b]), .value = 0});
     }
     return kg_leave(x);
 }
@@ -211,17 +198,21 @@ static kg_status execute(kg_exec *x)
     const umt5 *m = config(kg_desc_in(x, MODEL));
     const tokens *t = kg_prepared(x);
     kg_dtype act = p->precision == KG_PRECISION_BF16 ? KG_BF16 : KG_F32;
-    kg_tensor h[BRANCHES];
-    for (int b = 0; b < BRANCHES; ++b) {
-        h[b] = kg_keep(x, KG_F32, KG_SHAPE(t->n[b], m->dim));
-        kg_work(x, embed, &(embed_arg){m, t->ids[b], t->n[b]}, sizeof(embed_arg), 0, NULL, 1, &h[b],
-                (size_t)m->dim * kg_dtype_bytes(m->table_dtype));
-    }
+    if (kg_enter(x, NULL, 0, 0))
+        return KG_FAILED;
+    kg_tensor h = kg_temp(x, KG_F32, KG_SHAPE(t->n[0] + t->n[1], m->dim));
+    if (kg_enter(x, "embed", 0, 0))
+        return KG_FAILED;
+    for (int b = 0, first = 0; b < BRANCHES; first += t->n[b++])
+        put_rows(x, m, t->ids[b], kg_slice(h, first, t->n[b]));
+    if (kg_leave(x))
+        return KG_FAILED;
     kg_tensor bucket = put_buckets(x, m, t->n[0] > t->n[1] ? t->n[0] : t->n[1]);
     for (int i = 0; i < m->layers; ++i)
-        if (layer(x, m, i, h, bucket, act))
+        if (layer(x, m, i, t, h, bucket, act))
             return kg_error_last()->status;
-    finish(x, m, h);
+    finish(x, m, t, h);
+    kg_leave(x);
     return kg_error_last()->status;
 }
 

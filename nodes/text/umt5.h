@@ -19,7 +19,7 @@ typedef struct umt5 {          /* config of a resource/umt5 */
 } umt5;
 
 /* Weights of segment "layer N", in this order; the last segment, "norm", has one. */
-enum { UMT5_NORM1, UMT5_QKV, UMT5_O, UMT5_BIAS, UMT5_NORM2, UMT5_GATE, UMT5_UP, UMT5_DOWN };
+enum { UMT5_NORM1, UMT5_QKV, UMT5_O, UMT5_BIAS, UMT5_NORM2, UMT5_GATE_UP, UMT5_DOWN };
 
 /* Bucket of the distance key - query. buckets: 32 in all published models. */
 int umt5_bucket(int64_t distance, int64_t buckets);
