@@ -1,10 +1,11 @@
 /* Attention through cuDNN's graph interface: one fused operation on q, k, v as they lie in a product's rows, heads of 128 and 16 bits.
  *
- * A plan is made for each shape and layout and kept with its handle. The engine is the first of cuDNN's own order that can be
- * prepared and whose workspace is within what scratch was planned for; its kernels sum in a fixed order. Offsets are 64 bits wide. What
- * cuDNN refuses (a library before 9.13.1 has no such operation) is remembered, said once, and left to our own kernel. */
+ * A plan is made for each shape and layout, ahead of its run where that was planned, and kept with its handle. The engine is the
+ * first of cuDNN's own order that can be prepared and whose workspace is within what scratch was planned for; its kernels sum in a
+ * fixed order. Offsets are 64 bits wide. What cuDNN refuses (a library before 9.13.1 has no such operation) is remembered, said once, and left to our own kernel. */
 #include "kernels/cuda/attention.h"
 
+#include <atomic>
 #include <mutex>
 #include <new>
 #include <string.h>
@@ -14,12 +15,14 @@ enum { UID_Q = 1, UID_K, UID_V, UID_O, UID_SCALE, UIDS = UID_SCALE, CONFIGS = 8 
 struct shape { cudnnHandle_t dnn; int64_t nq, nk, heads, d, q_row, k_row, v_row, out_row; int type; };
 struct plan {
     shape is;
+    int64_t most;                              /* of workspace */
+    std::once_flag once;
     cudnnBackendDescriptor_t ready;            /* NULL: refused */
     int64_t workspace;
     plan *next;
 };
 
-static struct { std::mutex lock; plan *first; int said; } plans;
+static struct { std::mutex lock; plan *first; std::atomic<int> said; } plans;
 
 /* ---- descriptors; each call is 1 when all is well ---- */
 typedef cudnnBackendDescriptor_t descriptor;
@@ -64,10 +67,9 @@ static int tensor(descriptor *t, int64_t uid, cudnnDataType_t type, int64_t head
 
 #if CUDNN_VERSION >= 91301
 /* The operation on its five tensors, and the graph that consists of it. */
-static int graph_of(const shape *s, descriptor t[UIDS + 1], descriptor *operation, descriptor *graph)
+static int graph_of(const shape *s, cudnnHandle_t dnn, descriptor t[UIDS + 1], descriptor *operation, descriptor *graph)
 {
     const cudnnDataType_t type = s->type == KG_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
-    cudnnHandle_t dnn = s->dnn;
     return tensor(&t[UID_Q], UID_Q, type, s->heads, s->nq, s->d, s->q_row) &&
            tensor(&t[UID_K], UID_K, type, s->heads, s->nk, s->d, s->k_row) &&
            tensor(&t[UID_V], UID_V, type, s->heads, s->nk, s->d, s->v_row) &&
@@ -83,29 +85,28 @@ static int graph_of(const shape *s, descriptor t[UIDS + 1], descriptor *operatio
            set(*graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &dnn) && finalize(*graph);
 }
 #else
-static int graph_of(const shape *s, descriptor t[UIDS + 1], descriptor *operation, descriptor *graph)
+static int graph_of(const shape *s, cudnnHandle_t dnn, descriptor t[UIDS + 1], descriptor *operation, descriptor *graph)
 {
-    (void)s, (void)t, (void)operation, (void)graph, (void)tensor;      /* these headers have no such operation */
+    (void)s, (void)dnn, (void)t, (void)operation, (void)graph, (void)tensor;      /* these headers have no such operation */
     return 0;
 }
 #endif
 
 /* An execution plan of one engine's configuration, when it can be prepared and its workspace is small enough. */
-static int plan_of(plan *p, descriptor config, int64_t most)
+static int plan_of(plan *p, cudnnHandle_t dnn, descriptor config)
 {
-    cudnnHandle_t dnn = p->is.dnn;
     int64_t n = 0;
     if (create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &p->ready) && set_one(p->ready, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config) &&
         set(p->ready, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &dnn) && finalize(p->ready) &&
         kg_lib.cudnnBackendGetAttribute(p->ready, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &p->workspace) ==
-            CUDNN_STATUS_SUCCESS && p->workspace <= most)
+            CUDNN_STATUS_SUCCESS && p->workspace <= p->most)
         return 1;
     destroy(p->ready);
     p->ready = NULL;
     return 0;
 }
 
-static int choose(plan *p, descriptor graph, int64_t most)
+static int choose(plan *p, cudnnHandle_t dnn, descriptor graph)
 {
     const cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
     descriptor search = NULL, config[CONFIGS] = {};
@@ -119,23 +120,22 @@ static int choose(plan *p, descriptor graph, int64_t most)
         good = made && kg_lib.cudnnBackendGetAttribute(search, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, made, &found,
                                                        config) == CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; good && i < found && i < made && !p->ready; ++i)
-        plan_of(p, config[i], most);
+        plan_of(p, dnn, config[i]);
     for (int i = 0; i < made; ++i)
         destroy(config[i]);
     destroy(search);
     return p->ready != NULL;
 }
 
-static void prepare(plan *p, int64_t most)
+static void prepare(plan *p, cudnnHandle_t dnn)
 {
     descriptor t[UIDS + 1] = {}, operation = NULL, graph = NULL;
     char why[256] = "";
-    if (!graph_of(&p->is, t, &operation, &graph) || !choose(p, graph, most)) {
+    if (!graph_of(&p->is, dnn, t, &operation, &graph) || !choose(p, dnn, graph)) {
         kg_lib.cudnnGetLastErrorString(why, sizeof why);
-        if (!plans.said)
+        if (!plans.said.exchange(1))
             kg_log("cuDNN %zu has no attention for these heads (%s): our own kernel takes it", kg_lib.cudnnGetVersion(),
                    why[0] ? why : "no engine fits");
-        plans.said = 1;
     }
     destroy(graph);
     destroy(operation);
@@ -156,43 +156,48 @@ size_t kg_dnn_scratch(const kg_attention_args *a)
     return ((size_t)1 << 20) + (size_t)kg_rows(&a->q) * (size_t)a->heads * 2 * sizeof(float);
 }
 
-static plan *plan_for(const shape *s, int64_t most)
-{
-    std::lock_guard<std::mutex> hold(plans.lock);
-    for (plan *p = plans.first; p; p = p->next)
-        if (!memcmp(&p->is, s, sizeof *s))
-            return p;
-    plan *p = new (std::nothrow) plan();
-    if (!p)
-        return NULL;
-    p->is = *s;
-    prepare(p, most);
-    p->next = plans.first;
-    plans.first = p;
-    return p;
-}
-
-static const plan *plan_of_call(kg_exec *x, const kg_attention_args *a)
+/* NULL: none can be had. *is_new: nobody asked for it before; it is not made yet. */
+static plan *plan_of_call(kg_exec *x, const kg_attention_args *a, bool *is_new)
 {
     shape s;
     memset(&s, 0, sizeof s);               /* compared byte by byte */
     s.dnn = kg_exec_lane(x) == KG_LANE_COMPUTE ? kg_cuda_dnn(x) : NULL;
     s.nq = kg_rows(&a->q), s.nk = kg_rows(&a->k), s.heads = a->heads, s.d = kg_cols(&a->q) / a->heads;
     s.q_row = a->q.row, s.k_row = a->k.row, s.v_row = a->v.row, s.out_row = a->out.row, s.type = a->q.dtype;
-    const plan *p = s.dnn ? plan_for(&s, (int64_t)kg_dnn_scratch(a)) : NULL;
-    return p && p->ready ? p : NULL;
+    *is_new = false;
+    if (!s.dnn)
+        return NULL;
+    std::lock_guard<std::mutex> hold(plans.lock);
+    for (plan *p = plans.first; p; p = p->next)
+        if (!memcmp(&p->is, &s, sizeof s))
+            return p;
+    plan *p = new (std::nothrow) plan();
+    if (!p)
+        return NULL;
+    p->is = s;
+    p->most = (int64_t)kg_dnn_scratch(a);
+    p->next = plans.first;
+    *is_new = true;
+    return plans.first = p;
 }
 
 void kg_dnn_prepare(kg_exec *x, const kg_attention_args *a)
 {
-    if (kg_rows(&a->q))
-        plan_of_call(x, a);
+    bool is_new = false;
+    plan *p = kg_rows(&a->q) ? plan_of_call(x, a, &is_new) : NULL;
+    cudnnHandle_t own = kg_cuda_dnn_later(x);
+    if (is_new)
+        kg_cuda_later(x, [p, own] { std::call_once(p->once, prepare, p, own); });
 }
 
 int kg_dnn_run(kg_exec *x, const kg_attention_args *a)
 {
-    const plan *p = plan_of_call(x, a);
+    bool is_new;
+    plan *p = plan_of_call(x, a, &is_new);
     if (!p)
+        return 0;
+    std::call_once(p->once, prepare, p, p->is.dnn);
+    if (!p->ready)
         return 0;
     float scale = (float)a->scale;
     void *at[UIDS] = {a->q.at, a->k.at, a->v.at, a->out.at, &scale}, *room = a->scratch.at;

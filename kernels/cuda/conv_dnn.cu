@@ -2,7 +2,7 @@
  *
  * A shape's engine is the first that the heuristics name which is deterministic, keeps the precision asked for and needs no more
  * workspace than KG_DNN_WORKSPACE: fixed by shape, card and version of cuDNN (which are in the numerics tag), never by a timing.
- * It is looked for while a run is planned, and kept as long as the handle. */
+ * Planning a run asks for it, a thread of the device's looks for it meanwhile, and it is kept as long as the device's handle. */
 #include "kernels/cuda/conv.cuh"
 
 #include <mutex>
@@ -28,7 +28,8 @@ struct part {
 /* All parts stay while the plan does: a plan may look at what it was made of. */
 struct plan {
     kg_dnn_shape shape;
-    cudnnHandle_t handle;
+    cudnnHandle_t owner, handle;       /* the device's; that of the thread which makes it */
+    std::once_flag once;
     part tensor[8], conv, product, sum[2], add[2], graph, heuristics, config, execution;
     int works = 0;
     plan *next = NULL;
@@ -241,11 +242,14 @@ static int choose(plan *p, cudnnBackendHeurMode_t mode)
     return 0;
 }
 
-/* The last shape that cuDNN had no engine for. */
-static char refused[192];
+/* The plans of all handles: a card has one, and there are some forty shapes. */
+static std::mutex plans_lock;
+static plan *plans;
+static char refused[192];              /* the last shape that cuDNN had no engine for */
 
 static void refuse(const kg_dnn_shape *s)
 {
+    std::lock_guard<std::mutex> hold(plans_lock);
     int n = snprintf(refused, sizeof refused, "%s", kg_dtype_name((kg_dtype)s->act));
     const int64_t *const sizes[3] = {s->x, s->w, s->y};
     for (int i = 0; i < 3; ++i)
@@ -255,37 +259,32 @@ static void refuse(const kg_dnn_shape *s)
 
 extern "C" const char *kg_cuda_conv_refused(void) { return refused; }
 
-static plan *plan_new(cudnnHandle_t handle, const kg_dnn_shape *s)
+static void make(plan *p, cudnnHandle_t handle)
 {
-    plan *p = new (std::nothrow) plan;
-    if (!p)
-        return NULL;
     maker m = {CUDNN_STATUS_SUCCESS};
-    p->shape = *s;
     p->handle = handle;
     build_graph(&m, p);
     p->works = m.status == CUDNN_STATUS_SUCCESS && (choose(p, CUDNN_HEUR_MODE_A) || choose(p, CUDNN_HEUR_MODE_FALLBACK));
     if (!p->works)
-        refuse(s);
-    return p;
+        refuse(&p->shape);
 }
 
-/* The plans of all handles: a card has one, and there are some forty shapes. */
-static std::mutex plans_lock;
-static plan *plans;
-
-static const plan *plan_of(cudnnHandle_t handle, const kg_dnn_shape *s)
+/* NULL: out of host memory. *is_new: nobody asked for it before; it is not made yet. */
+static plan *plan_of(cudnnHandle_t owner, const kg_dnn_shape *s, bool *is_new)
 {
     std::lock_guard<std::mutex> hold(plans_lock);
+    *is_new = false;
     for (plan *p = plans; p; p = p->next)
-        if (p->handle == handle && !memcmp(&p->shape, s, sizeof *s))
+        if (p->owner == owner && !memcmp(&p->shape, s, sizeof *s))
             return p;
-    plan *p = plan_new(handle, s);
-    if (p) {
-        p->next = plans;
-        plans = p;
-    }
-    return p;
+    plan *p = new (std::nothrow) plan;
+    if (!p)
+        return NULL;
+    p->shape = *s;
+    p->owner = owner;
+    p->next = plans;
+    *is_new = true;
+    return plans = p;
 }
 
 extern "C" void kg_cuda_conv_forget(cudnnHandle_t handle)
@@ -293,7 +292,7 @@ extern "C" void kg_cuda_conv_forget(cudnnHandle_t handle)
     std::lock_guard<std::mutex> hold(plans_lock);
     for (plan **at = &plans; *at;) {
         plan *p = *at;
-        if (p->handle == handle) {
+        if (p->owner == handle) {
             *at = p->next;
             delete p;
         } else {
@@ -304,18 +303,26 @@ extern "C" void kg_cuda_conv_forget(cudnnHandle_t handle)
 
 void kg_dnn_conv_prepare(kg_exec *x, const kg_dnn_shape *s)
 {
-    cudnnHandle_t handle = kg_cuda_is_card(x) && kg_exec_lane(x) == KG_LANE_COMPUTE ? kg_cuda_dnn(x) : NULL;
-    if (handle)
-        plan_of(handle, s);
+    if (!kg_cuda_is_card(x) || kg_exec_lane(x) != KG_LANE_COMPUTE)
+        return;
+    bool is_new = false;
+    plan *p = plan_of(kg_cuda_dnn(x), s, &is_new);
+    cudnnHandle_t own = kg_cuda_dnn_later(x);
+    if (is_new)
+        kg_cuda_later(x, [p, own] { std::call_once(p->once, make, p, own); });
 }
 
 int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)
 {
     cudnnHandle_t handle = kg_cuda_dnn(x);
-    const plan *p = handle ? plan_of(handle, s) : NULL;
+    bool is_new = false;
+    plan *p = handle ? plan_of(handle, s, &is_new) : NULL;
     if (!handle)
         return 1;
-    if (!p || !p->works)
+    if (!p)
+        return 0;
+    std::call_once(p->once, make, p, handle);
+    if (!p->works)
         return 0;
     int64_t names[5] = {X, W, Y}, n = 3;
     const void *at[5] = {d->x, d->w, d->y};

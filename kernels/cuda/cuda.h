@@ -14,6 +14,7 @@ extern "C" {
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 #include <cudnn.h>
+#include <functional>
 
 /* ---- the libraries ---- */
 #define KG_LT_FUNCTIONS(F) \
@@ -44,6 +45,9 @@ int kg_cuda_is_card(kg_exec *x);                   /* 0: a test plans with our s
 cudaStream_t kg_cuda_stream(kg_exec *x);           /* of the exec's lane; makes its card this thread's current one */
 cublasLtHandle_t kg_cuda_lt(kg_exec *x);           /* one for all lanes: it has no stream                          */
 cudnnHandle_t kg_cuda_dnn(kg_exec *x);             /* set to the compute lane's stream; NULL (with an error) on others */
+/* Runs job on the device's second thread, with a handle of its own: what a plan can ask for ahead of its run (later.cu). */
+void kg_cuda_later(kg_exec *x, std::function<void()> job);
+cudnnHandle_t kg_cuda_dnn_later(kg_exec *x);
 int kg_cuda_cc(kg_exec *x);                        /* 90, 80, ...                                                  */
 int kg_cuda_sms(kg_exec *x);
 enum : size_t { KG_LT_WORKSPACE = 4096 };          /* cuBLASLt's: kernels for many rows count their tiles in four bytes of it */

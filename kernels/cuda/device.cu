@@ -4,6 +4,7 @@
 #include <new>
 #include <sched.h>
 #include <string.h>
+#include <thread>
 #include <time.h>
 
 void kg_cuda_current(const kg_cuda *c)
@@ -195,11 +196,14 @@ static void destroy(kg_device *d)
     kg_cuda_unmap(c);
     kg_pool_free(c->readers);
     kg_ring_free(&c->ring);
+    kg_cuda_later_end(c);
     if (c->dnn) {
         kg_cuda_attention_forget(c->dnn);
         kg_cuda_conv_forget(c->dnn);
         kg_lib.cudnnDestroy(c->dnn);
     }
+    if (c->later.dnn)
+        kg_lib.cudnnDestroy(c->later.dnn);
     if (c->lt)
         kg_lib.cublasLtDestroy(c->lt);
     for (int i = 0; i < KG_LANES; ++i) {
@@ -262,6 +266,8 @@ static kg_status make_handles(kg_cuda *c)
     cudnnStatus_t dnn = kg_lib.cudnnCreate(&c->dnn);
     if (dnn == CUDNN_STATUS_SUCCESS)
         dnn = kg_lib.cudnnSetStream(c->dnn, c->lane[KG_LANE_COMPUTE].stream);
+    if (dnn == CUDNN_STATUS_SUCCESS)
+        dnn = kg_lib.cudnnCreate(&c->later.dnn);
     if (dnn != CUDNN_STATUS_SUCCESS)
         return kg_fail(KG_FAILED, "cuda:%d: cuDNN does not start: %s", c->index, kg_lib.cudnnGetErrorString(dnn));
     return KG_OK;
@@ -282,12 +288,9 @@ static double now()
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static kg_status start(kg_cuda *c)
+static kg_status start_context(kg_cuda *c)
 {
     double began = now();
-    kg_cuda_memory_before(c);
-    c->took[KG_TOOK_NVML] = now() - began;
-    began = now();
     cudaError_t e = cudaInitDevice(c->index, cudaDeviceScheduleBlockingSync, cudaInitDeviceFlagsAreValid);
     if (e == cudaSuccess)
         e = cudaSetDevice(c->index);
@@ -298,6 +301,21 @@ static kg_status start(kg_cuda *c)
     if (kg_cuda_load_kernels(c) != KG_OK || make_lanes(c) != KG_OK)
         return KG_FAILED;
     c->took[KG_TOOK_KERNELS] = now() - began;
+    return KG_OK;
+}
+
+static kg_status start(kg_cuda *c)
+{
+    double began = now();
+    kg_cuda_memory_before(c);              /* opens a library too: before those that take long, as one is opened at a time */
+    c->took[KG_TOOK_NVML] = now() - began;
+    began = now();
+    std::thread libraries([] { (void)kg_cuda_libs_open(); });     /* hundreds of MB to map, while the context is made */
+    kg_status s = start_context(c);
+    libraries.join();
+    if (s != KG_OK || kg_cuda_libs_open() != KG_OK)                /* says on this thread what the other one found */
+        return KG_FAILED;
+    c->took[KG_TOOK_LIBRARIES] = now() - began - c->took[KG_TOOK_CONTEXT] - c->took[KG_TOOK_KERNELS];
     began = now();
     if (make_handles(c) != KG_OK)
         return KG_FAILED;
@@ -305,7 +323,7 @@ static kg_status start(kg_cuda *c)
     began = now();
     if (!(c->readers = kg_pool_new(reader_count())))
         return kg_fail(KG_FAILED, "cannot start %d threads", reader_count());
-    kg_status s = kg_cuda_measure(c);
+    s = kg_cuda_measure(c);
     c->took[KG_TOOK_MEASURES] = now() - began;
     return s;
 }
@@ -313,8 +331,7 @@ static kg_status start(kg_cuda *c)
 kg_device *kg_cuda_new(int index)
 {
     int cc = 0, sms = 0;
-    double began = now();
-    if (kg_cuda_find(index, &cc, &sms) != KG_OK || kg_cuda_libs_open() != KG_OK)
+    if (kg_cuda_find(index, &cc, &sms) != KG_OK)
         return NULL;
     kg_cuda *c = new (std::nothrow) kg_cuda();
     if (!c) {
@@ -325,7 +342,6 @@ kg_device *kg_cuda_new(int index)
     c->cc = cc;
     c->sms = sms;
     c->register_maps = 1;
-    c->took[KG_TOOK_LIBRARIES] = now() - began;
     c->kernels = kg_cuda_kernel_table();
     c->device.ops = ops();
     c->device.kernels = &c->kernels;

@@ -11,7 +11,10 @@ extern "C" {
 }
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <mutex>
+#include <thread>
 
 /* Page-locked slots that host bytes pass through on their way to the card. A slot is reused when the event behind its last copy is
  * done. Several small copies share a slot as long as they go to one lane. */
@@ -48,6 +51,15 @@ struct kg_map {                        /* a mapped file                         
     kg_map *next;
 };
 
+struct kg_later {
+    std::mutex lock;
+    std::condition_variable more;
+    std::deque<std::function<void()>> queue;
+    std::thread thread;                    /* begins with the first job                            */
+    cudnnHandle_t dnn;                     /* its own: a handle is for one thread                  */
+    bool ends;
+};
+
 enum { KG_TOOK_LIBRARIES, KG_TOOK_NVML, KG_TOOK_CONTEXT, KG_TOOK_KERNELS, KG_TOOK_HANDLES, KG_TOOK_MEASURES, KG_TOOKS };
 struct kg_cuda {
     kg_device device;                  /* first: a kg_device * is a kg_cuda *                      */
@@ -58,6 +70,7 @@ struct kg_cuda {
     kg_lane lane[KG_LANES];
     cublasLtHandle_t lt;
     cudnnHandle_t dnn;
+    kg_later later;
     void *pool;
     size_t free_at_start;
     void *nvml;                        /* the driver's own account of memory, when it is there     */
@@ -82,6 +95,8 @@ void kg_cuda_current(const kg_cuda *c);            /* makes the card this thread
 kg_status kg_cuda_failed(const kg_cuda *c);        /* KG_OK, or the kept error again               */
 kg_status kg_cuda_check(kg_cuda *c, int lane, cudaError_t e, const char *what);
 int kg_cuda_faulty(kg_cuda *c, int what);          /* 1: this is the one that is to fail           */
+
+void kg_cuda_later_end(kg_cuda *c);                /* later.cu: before the plans go that its jobs make */
 
 /* read.cu */
 kg_status kg_ring_new(kg_cuda *c, kg_ring *r, size_t slot);

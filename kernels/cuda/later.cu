@@ -1,0 +1,43 @@
+/* What a plan asks for and its run needs later, such as engines of cuDNN that take tens of milliseconds each: made one after the other
+ * on a thread of the device's own, so that the run begins meanwhile. Whoever comes to need one that is not begun makes it himself. */
+#include "kernels/cuda/device.h"
+
+static void work(kg_cuda *c)
+{
+    kg_cuda_current(c);
+    std::unique_lock<std::mutex> hold(c->later.lock);
+    for (;;) {
+        c->later.more.wait(hold, [c] { return c->later.ends || !c->later.queue.empty(); });
+        if (c->later.ends)
+            return;
+        std::function<void()> job = std::move(c->later.queue.front());
+        c->later.queue.pop_front();
+        hold.unlock();
+        job();
+        hold.lock();
+    }
+}
+
+void kg_cuda_later(kg_exec *x, std::function<void()> job)
+{
+    kg_cuda *c = kg_cuda_of(x);
+    std::lock_guard<std::mutex> hold(c->later.lock);
+    c->later.queue.push_back(std::move(job));
+    if (!c->later.thread.joinable())
+        c->later.thread = std::thread(work, c);
+    c->later.more.notify_one();
+}
+
+cudnnHandle_t kg_cuda_dnn_later(kg_exec *x) { return kg_cuda_of(x)->later.dnn; }
+
+/* What is not begun is left. */
+void kg_cuda_later_end(kg_cuda *c)
+{
+    {
+        std::lock_guard<std::mutex> hold(c->later.lock);
+        c->later.ends = true;
+    }
+    c->later.more.notify_one();
+    if (c->later.thread.joinable())
+        c->later.thread.join();
+}
