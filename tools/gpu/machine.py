@@ -48,7 +48,7 @@ def cuda_folders():
     places = [f"{p}/nvidia/*/lib" for p in sys.path if p.endswith("packages")]
     places += ["/usr/local/cuda/lib64", "/usr/local/cuda*/lib64", "/usr/local/cuda*/targets/x86_64-linux/lib", "/usr/lib/x86_64-linux-gnu"]
     folders = []
-    for wanted in ("libcublasLt.so.13", "libcudnn.so.9", "libnvrtc.so.13"):
+    for wanted in ("libcublasLt.so.13", "libcudnn.so.9", "libnvrtc.so.13", "libcupti.so.13"):
         found = [f for place in places for f in sorted(glob.glob(f"{place}/{wanted}"))]
         if found and os.path.dirname(found[0]) not in folders:
             folders.append(os.path.dirname(found[0]))
@@ -60,6 +60,14 @@ def environment(libraries):
     folders = ([str(libraries)] if libraries else []) + cuda_folders() + [f for f in env.get("LD_LIBRARY_PATH", "").split(":") if f]
     env["LD_LIBRARY_PATH"] = ":".join(folders)
     return env
+
+
+def profiled(env, programs, libraries, out, window=""):
+    """The environment that makes CUDA load tools/gpu/profile.c into a program; its table comes into the file out."""
+    library = (libraries or programs) / "libkg_profile.so"
+    if not library.exists():
+        raise Failed(f"no {library}")
+    return dict(env, CUDA_INJECTION64_PATH=str(library), KG_PROFILE=str(out), KG_PROFILE_WINDOW=window)
 
 
 class Done:

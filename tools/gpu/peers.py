@@ -135,8 +135,15 @@ def encode_forward(model, frames, height, width, device):
 
 # ---- the text encoder ----
 def umt5(device, config=None):
+    """Queries of a tenth: the scores have no scale of their own, and with T5's initial weights they are about one. Scores of thirteen
+    would let one key take all: then a rounding decides which, and two right answers have nothing in common."""
     from transformers import UMT5Config, UMT5EncoderModel
-    return build(lambda: UMT5EncoderModel(UMT5Config(**(config or UMT5))), device)
+    model = build(lambda: UMT5EncoderModel(UMT5Config(**(config or UMT5))), device)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("SelfAttention.q.weight"):
+                p.mul_(0.1)
+    return model
 
 
 def prompt_of(model_file, tokens):

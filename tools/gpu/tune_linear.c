@@ -1,6 +1,7 @@
 /* The search for cuBLASLt's algorithms: the fastest of what it proposes for each product of Wan and UMT5, on random data.
  *
- *     tune_linear [SECONDS]       prints rows for kernels/cuda/linear_table.h; each algorithm runs for SECONDS (0.2)
+ *     tune_linear [SECONDS [NAME]]    prints rows for kernels/cuda/linear_table.h; each algorithm runs for SECONDS (0.2), only products
+ *                                     whose name begins so
  *
  * A measure begins with a tenth of its time unmeasured. Clocks move under a power limit: compare figures of one call.
  */
@@ -10,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { TOKENS = 32760, TEXT = 512, MOST = 32 };
@@ -70,10 +72,9 @@ static const product products[] = {   /* table */
     WAN("1.3B", 1536, 8960),
     WAN("14B", 5120, 13824),
     WAN("5B", 3072, 14336),
-    {"umt5 qkv", TEXT, 12288, 4096, KG_BF16, KG_BF16, 0, 0},
-    {"umt5 o", TEXT, 4096, 4096, KG_BF16, KG_BF16, 0, 0},
-    {"umt5 gate, up", TEXT, 10240, 4096, KG_BF16, KG_BF16, 0, 0},
-    {"umt5 down", TEXT, 4096, 10240, KG_BF16, KG_BF16, 0, 0},
+#define TEXTS(name, n, k) \
+    {name, 66, n, k, KG_BF16, KG_BF16, 0, 0}, {name, 130, n, k, KG_BF16, KG_BF16, 0, 0}, {name, 513, n, k, KG_BF16, KG_BF16, 0, 0}
+    TEXTS("umt5 qkv", 12288, 4096), TEXTS("umt5 o", 4096, 4096), TEXTS("umt5 gate, up", 20480, 4096), TEXTS("umt5 down", 4096, 10240),
 };
 
 static kg_linear_args args_of(const product *p)
@@ -121,7 +122,8 @@ int main(int argc, char **argv)
     }
     printf("/* %s */\n", device->tag);
     for (size_t i = 0; i < sizeof products / sizeof *products && !kg_error_last()->status; ++i)
-        tune(&products[i]);
+        if (argc < 3 || !strncmp(products[i].name, argv[2], strlen(argv[2])))
+            tune(&products[i]);
     int status = kg_error_last()->status;
     if (status)
         fprintf(stderr, "tune_linear: %s\n", kg_error_last()->message);
