@@ -2,7 +2,8 @@
  *
  * A plan is made for each shape and layout, ahead of its run where that was planned, and kept with its handle. The engine is the
  * first of cuDNN's own order that can be prepared and whose workspace is within what scratch was planned for; its kernels sum in a
- * fixed order. Offsets are 64 bits wide. What cuDNN refuses (a library before 9.13.1 has no such operation) is remembered, said once, and left to our own kernel. */
+ * fixed order. Offsets are 64 bits wide. What cuDNN refuses (a library before 9.13.1 has no such operation) is remembered, said once,
+ * and left to our own kernel. */
 #include "kernels/cuda/attention.h"
 
 #include <atomic>
