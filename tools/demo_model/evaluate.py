@@ -2,7 +2,7 @@
 
     python3 evaluate.py --count 256                                     # diffusers' parts
     python3 evaluate.py --count 256 --guidance 3,4,6 --shift 3,5 --sets unseen
-    python3 evaluate.py --engine "build/kino run graphs/demo/t2v.lua --cache none"
+    python3 evaluate.py --engine "../../build/kino --device cpu"        # the engine, two seconds a clip
     python3 evaluate.py --prompt "a red circle moves left over a blue background" --sheet x.png
 
 Sets: `unseen` tuples never trained, `seen` tuples, `wording`: sentence templates never trained.
@@ -11,18 +11,16 @@ with UniPCMultistepScheduler, batched, f32; --solver euler is plain Euler on the
 A whole run of 3 x 256 prompts takes about a minute on one H100.
 """
 import argparse
-import concurrent.futures
 import multiprocessing
 import os
 import random
 import shlex
-import subprocess
-import tempfile
 
 import numpy as np
 
 import captions
 import checker
+import engine
 
 SETS = ("unseen", "seen", "wording")
 SHOWN = ("colour", "direction", "shape", "background")
@@ -99,28 +97,6 @@ class Diffusers:
         return out
 
 
-# ---- the engine ---------------------------------------------------------------------------------
-
-def run_engine(command, text, seed, path):
-    """One clip and its contact sheet; what the engine says is shown when it fails."""
-    done = subprocess.run(command + ["--prompt", text, "--seed", str(seed), "--out", path],
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-
-
-def engine_clip(command, text, seed):
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "clip.mp4")
-        run_engine(shlex.split(command), text, seed, path)
-        return checker.read_video(path)
-
-
-def engine_clips(command, texts, seeds, jobs):
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        return list(pool.map(lambda p: engine_clip(command, *p), zip(texts, seeds)))
-
-
 # ---- the table ----------------------------------------------------------------------------------
 
 def judge_all(frames):
@@ -151,19 +127,16 @@ def contact_sheet(frames, path, columns=4):
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def run_sets(a, engine):
+def run_sets(a, source):
     print(f"{'set':34s}    n " + " ".join(f"{k:>9s}" for k in SHOWN + ("all three", "overlap")))
     for which in a.sets.split(","):
         texts, rows, seeds = zip(*prompts(which, a.count))
         for shift in (float(v) for v in a.shift.split(",")):
             for guidance in (float(v) for v in a.guidance.split(",")):
-                if engine:
-                    frames = engine.clips(texts, seeds, a, guidance, shift)
-                    name = f"{which} {a.solver} {a.steps} shift {shift:g} cfg {guidance:g}"
-                else:
-                    frames, name = engine_clips(a.engine, texts, seeds, a.jobs), which
+                frames = source.clips(texts, seeds, a, guidance, shift)
                 verdicts = judge_all(frames)
-                marks = line(name, verdicts, rows)
+                marks = line(f"{which} {a.solver} {a.steps} shift {shift:g} cfg {guidance:g}",
+                             verdicts, rows)
         if a.sheet:
             contact_sheet(frames[:32], a.sheet.replace(".png", f"-{which}.png"))
         if a.confusion:
@@ -176,26 +149,24 @@ def run_sets(a, engine):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("--engine", default="diffusers")
+    p.add_argument("--engine", default="diffusers", help="kino and its options, instead of diffusers' parts")
     p.add_argument("--sets", default=",".join(SETS))
     p.add_argument("--count", type=int, default=256)
     p.add_argument("--steps", type=int, default=20)
     p.add_argument("--solver", default="unipc", choices=["unipc", "euler"])
     p.add_argument("--guidance", default="4")
     p.add_argument("--shift", default="3")
-    p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--prompt")
     p.add_argument("--seeds", default="0,1,2,3")
     p.add_argument("--sheet")
     p.add_argument("--confusion", action="store_true")
     a = p.parse_args()
-    engine = Diffusers() if a.engine == "diffusers" else None
+    source = Diffusers() if a.engine == "diffusers" else engine.Engine(shlex.split(a.engine))
     if not a.prompt:
-        return run_sets(a, engine)
+        return run_sets(a, source)
     seeds = [int(s) for s in a.seeds.split(",")]
     texts = [a.prompt] * len(seeds)
-    frames = (engine.clips(texts, seeds, a, float(a.guidance), float(a.shift)) if engine
-              else engine_clips(a.engine, texts, seeds, a.jobs))
+    frames = source.clips(texts, seeds, a, float(a.guidance), float(a.shift))
     for seed, f in zip(seeds, frames):
         print(seed, checker.judge(f))
     if a.sheet:
