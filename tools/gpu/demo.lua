@@ -13,14 +13,18 @@ return kino.template{
     guidance = kino.number{ 4, min = 0, max = 100, doc = "weight of the prompt" },
     seed     = kino.int{ 0, min = 0, doc = "another seed gives another video" },
     columns  = kino.int{ 6, min = 1, max = 64, doc = "frames side by side" },
+    host     = kino.choice{ "none", "text", "decoder", default = "none", doc = "the node that the CPU runs" },
   },
   graph = function(p)
-    local text = kino.text.umt5{ model = kino.text.load{ path = "umt5_demo.safetensors" }, prompt = p.prompt, negative = p.negative }
+    local function device(node) return p.host == node and "cpu" or "auto" end
+    local text = kino.text.umt5{
+      model = kino.text.load{ path = "umt5_demo.safetensors" }, prompt = p.prompt, negative = p.negative, device = device("text"),
+    }
     local latent = kino.wan.sample{ "main",
       model = kino.wan.model{ path = "wan_demo.safetensors.index.json" }, text = text.text, negative = text.negative,
       width = p.size.w, height = p.size.h, frames = p.frames, steps = p.steps, guidance = p.guidance, shift = 3, seed = p.seed,
     }
-    local video = kino.wan.decode{ vae = kino.wan.vae{ path = "wan_demo_vae.safetensors" }, latent = latent }
+    local video = kino.wan.decode{ vae = kino.wan.vae{ path = "wan_demo_vae.safetensors" }, latent = latent, device = device("decoder") }
     return { sheet = kino.image.save{ image = kino.image.sheet{ video = video, columns = p.columns }, path = p.out } }
   end,
 }

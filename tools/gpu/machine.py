@@ -108,10 +108,39 @@ class Memory:
             self.process.wait()
 
 
-def run(args, env, limit=120, kill_when=None, memory=None):
+class HostMemory:
+    """What the kernel says of a process, about every 10 ms; MiB. peak: its largest resident set (that of getrusage begins with what
+    was there before exec, which is a whole Python); own: anonymous and shared bytes at most, page-locked ones among them; mapped:
+    resident pages of mapped files whose names end so."""
+
+    def __init__(self, suffix):
+        self.suffix, self.peak, self.own, self.mapped = suffix, 0.0, 0.0, 0.0
+
+    def look(self, pid):
+        kib = {words[0]: int(words[1]) for words in map(str.split, pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+               if words[0] in ("VmHWM:", "RssAnon:", "RssShmem:")}
+        mapped, ours = 0, False
+        for line in pathlib.Path(f"/proc/{pid}/smaps").read_text(errors="replace").splitlines():
+            if ours and line.startswith("Rss:"):
+                mapped += int(line.split()[1])
+            if not line.split()[0].endswith(":"):
+                ours = line.endswith(self.suffix)
+        self.peak = max(self.peak, kib["VmHWM:"] / 1024)
+        self.own, self.mapped = max(self.own, (kib["RssAnon:"] + kib["RssShmem:"]) / 1024), max(self.mapped, mapped / 1024)
+
+    def follow(self, p):
+        while p.returncode is None:
+            try:
+                self.look(p.pid)
+            except (OSError, LookupError, ValueError):
+                pass                       # it is just ending
+            time.sleep(0.01)
+
+
+def run(args, env, limit=120, kill_when=None, memory=None, cwd=ROOT, host=None):
     """Runs a program to its end, or ends it (the whole group) at the limit, or when kill_when(event) says so of a line of JSON."""
     began = time.monotonic()
-    p = subprocess.Popen([str(a) for a in args], env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+    p = subprocess.Popen([str(a) for a in args], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
                          start_new_session=True)
     out, err = [], []
 
@@ -128,6 +157,8 @@ def run(args, env, limit=120, kill_when=None, memory=None):
                 end()
 
     readers = [threading.Thread(target=read_out), threading.Thread(target=lambda: err.extend(p.stderr))]
+    if host:
+        readers.append(threading.Thread(target=host.follow, args=(p,)))
     for r in readers:
         r.start()
     try:
