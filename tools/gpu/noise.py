@@ -47,10 +47,11 @@ def rows(c, rng, folder, draw):
                 raise Failed(f"{ours.shape} values instead of {theirs.shape}")
             found = apart(ours, theirs)
             equal += found[0] == 0
-            worst = max(worst, found)
-        size = "x".join(map(str, shape))
-        c.must(f"{rng} {size}", equal == len(SEEDS), f"{equal} of {len(SEEDS)} seeds equal to the bit" + (
-            f"; at most {worst[0]} of {ours.size} values differ, by {worst[1]:.3g} or {worst[2]} units of the last place" if worst[0] else ""))
+            worst = tuple(map(max, worst, found))
+        size, words = "x".join(map(str, shape)), f"{equal} of {len(SEEDS)} seeds equal to the bit"
+        if worst[0]:
+            words += f"; of {ours.size} values at most {worst[0]} differ, by up to {worst[1]:.3g} or {worst[2]} units of the last place"
+        c.must(f"{rng} {size}", equal == len(SEEDS), words)
 
 
 def made(c, rng, *args):

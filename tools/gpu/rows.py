@@ -15,7 +15,7 @@ class Check:
 
     def __init__(self, options):
         self.bin, libraries = machine.programs(options.build)
-        self.device = options.device
+        self.device, self.record = options.device, options.record
         self.env = machine.environment(libraries)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kino-check-"))
         self.env["XDG_CACHE_HOME"] = self.env["XDG_CONFIG_HOME"] = str(self.folder)

@@ -46,7 +46,8 @@ def least(c, option, *args):
             c.must(f"least {option}", tries > 0, f"{size}, as the {'refusal' if tries == 1 else f'refusal number {tries}'} says")
             return size, plan
         hint = re.search(rf"{option} (\d+M) would do", done.err)
-        if not c.must(f"{option} {size} refused", done.status == 3 and hint, f"status {done.status}, {hint[0] if hint else 'no figure'}", done):
+        words = f"status {done.status}, {hint[0] if hint else 'no figure'}"
+        if not c.must(f"{option} {size} refused", done.status == 3 and hint, words, done):
             break
         size = hint[1]
     return None, None
@@ -77,8 +78,9 @@ def under(c, name, ram, cap, base):
     beyond = host.own - base
     if ram:
         c.must(f"ram {name} holds", peak <= int(ram[:-1]), f"{peak:.1f} MiB planned of {ram[:-1]}")
-    c.must(f"ram {name} as planned", host.own and beyond <= 1.02 * peak + 16, f"planned on the host {peak:.1f} MiB; its own beyond a run of "
-           f"nothing {beyond:.1f} MiB; weights mapped {host.mapped:.1f}; peak resident set {host.peak:.0f}")
+    c.must(f"ram {name} as planned", host.own and beyond <= 1.02 * peak + 16,
+           f"planned on the host {peak:.1f} MiB; its own beyond a run of nothing {beyond:.1f} MiB; weights mapped {host.mapped:.1f}; "
+           f"peak resident set {host.peak:.0f}")
     c.must(f"ram {name}, the same bits", same(c, "small.png", out), "")
     return host.mapped
 
@@ -100,7 +102,8 @@ def ram_tier(c):
     base = nothing(c)
     mapped = [under(c, name, size, cap, base) for name, size in (("least", ram), ("half", f"{int((free + lean) / 2)}M"), ("free", None))]
     if None not in mapped:
-        c.must("less --ram, less stays", mapped[0] < mapped[1] < mapped[2], " < ".join(f"{m:.1f}" for m in mapped) + " MiB of weights mapped")
+        words = ", ".join(f"{m:.1f}" for m in mapped)
+        c.must("less --ram, less stays", mapped[0] < mapped[1] < mapped[2], f"{words} MiB of weights mapped")
 
 
 def tiers(c):
