@@ -69,27 +69,32 @@ static kg_status prepare(kg_prepare *x)
 
 /* ---- host work: rows of the embedding; the buckets of relative positions ---- */
 
-typedef struct embed_arg { const umt5 *m; const int32_t *ids; int n; } embed_arg;
+typedef struct embed_arg { const umt5 *m; const tokens *t; } embed_arg;
 
-/* outs[0]: [n, dim] of the table's own type */
+/* outs[0]: the rows of both texts [n, dim], of the table's own type */
 static kg_status embed(void *arg, const kg_tensor *ins, const kg_tensor *outs)
 {
     const embed_arg *a = arg;
     const umt5 *m = a->m;
     size_t row = (size_t)m->dim * kg_dtype_bytes(m->table_dtype);
+    char *out = outs[0].at;
     kg_status status = KG_OK;
     (void)ins;
-    for (int i = 0; i < a->n && !status; ++i)
-        status = kg_file_read(m->table, m->table_offset + (uint64_t)a->ids[i] * row, (char *)outs[0].at + (size_t)i * row, row);
+    for (int b = 0; b < BRANCHES; ++b)
+        for (int i = 0; i < a->t->n[b] && !status; ++i, out += row)
+            status = kg_file_read(m->table, m->table_offset + (uint64_t)a->t->ids[b][i] * row, out, row);
     return status;
 }
 
-/* h [n, dim] f32: a text's rows of the table. */
-static void put_rows(kg_exec *x, const umt5 *m, const int32_t *ids, kg_tensor h)
+/* h f32 [n, dim] */
+static int put_rows(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h)
 {
+    if (kg_enter(x, "embed", 0, 0))
+        return 1;
     kg_tensor rows = kg_temp(x, m->table_dtype, KG_SHAPE(h.shape[0], m->dim));
-    kg_work(x, embed, &(embed_arg){m, ids, (int)h.shape[0]}, sizeof(embed_arg), 0, NULL, 1, &rows, 0);
+    kg_work(x, embed, &(embed_arg){m, t}, sizeof(embed_arg), 0, NULL, 1, &rows, 0);
     kg_unary(x, (kg_unary_args){.out = h, .in = rows, .op = KG_UNARY_COPY});
+    return kg_leave(x);
 }
 
 /* Half of the buckets is for keys after the query. In each half the first half are distances of their own, the rest grows with the
@@ -201,11 +206,7 @@ static kg_status execute(kg_exec *x)
     if (kg_enter(x, NULL, 0, 0))
         return KG_FAILED;
     kg_tensor h = kg_temp(x, KG_F32, KG_SHAPE(t->n[0] + t->n[1], m->dim));
-    if (kg_enter(x, "embed", 0, 0))
-        return KG_FAILED;
-    for (int b = 0, first = 0; b < BRANCHES; first += t->n[b++])
-        put_rows(x, m, t->ids[b], kg_slice(h, first, t->n[b]));
-    if (kg_leave(x))
+    if (put_rows(x, m, t, h))
         return KG_FAILED;
     kg_tensor bucket = put_buckets(x, m, t->n[0] > t->n[1] ? t->n[0] : t->n[1]);
     for (int i = 0; i < m->layers; ++i)
