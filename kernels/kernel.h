@@ -60,6 +60,12 @@ void kg_cuda_fault(kg_device *d, int what, long n);
 int kg_cuda_attention_force(int way);
 void kg_cuda_scratch_of(kg_kernels *k);        /* sets what says a card's scratch, for planning without one            */
 const char *kg_cuda_conv_refused(void);        /* the last shape that cuDNN refused and our own kernel took; "" for none */
+/* The fastest of cuBLASLt's algorithms for the products of known models, each tried for so many seconds. row gets a line that
+ * kg_cuda_tuned reads ("" where the first guess stays) and words on it; non-zero ends with KG_CANCELLED. */
+kg_status kg_cuda_tune(kg_device *d, double seconds, int (*row)(void *arg, const char *line, const char *words), void *arg);
+/* The device's tag, then such lines: followed from now on, before the device's first run, and their hash joins its tag. Of another
+ * tag: said and left aside. KG_INPUT names a line that is wrong. */
+kg_status kg_cuda_tuned(kg_device *d, const char *text);
 #else
 enum { KG_CUDA_BUILT = 0 };
 static inline int kg_cuda_count(void) { return 0; }
@@ -74,6 +80,11 @@ static inline void kg_cuda_fault(kg_device *d, int what, long n) { (void)d, (voi
 static inline int kg_cuda_attention_force(int way) { return way; }
 static inline void kg_cuda_scratch_of(kg_kernels *k) { (void)k; }
 static inline const char *kg_cuda_conv_refused(void) { return ""; }
+static inline kg_status kg_cuda_tune(kg_device *d, double seconds, int (*row)(void *, const char *, const char *), void *arg)
+{
+    return (void)d, (void)seconds, (void)row, (void)arg, KG_OK;
+}
+static inline kg_status kg_cuda_tuned(kg_device *d, const char *text) { return (void)d, (void)text, KG_OK; }
 #endif
 
 #endif

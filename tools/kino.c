@@ -30,6 +30,7 @@ static const char usage[] =
     "kino inspect FILE                      what a model file, PNG or MP4 holds\n"
     "kino cache ls|stat|gc|verify           kept results\n"
     "kino devices                           what can compute here\n"
+    "kino tune                              finds this card's fastest products, once; later runs use them\n"
     "kino version\n"
     "kino run GRAPH.lua --help              the graph's own params\n"
     "\n"
@@ -57,9 +58,11 @@ static kg_status dispatch(kino_options *o)
         return kino_devices(o);
     if (!strcmp(o->command, "version"))
         return kino_version(o);
-    if (!strcmp(o->command, "batch") || !strcmp(o->command, "tune"))
+    if (!strcmp(o->command, "tune"))
+        return kino_tune(o);
+    if (!strcmp(o->command, "batch"))
         return kg_fail(KG_USAGE, "kino %s is not there yet", o->command);
-    static const char *const all[] = {"run", "plan", "check", "nodes", "inspect", "cache", "devices", "version"};
+    static const char *const all[] = {"run", "plan", "check", "nodes", "inspect", "cache", "devices", "tune", "version"};
     int near = kg_near(o->command, all, (int)(sizeof all / sizeof *all));
     kg_fail(KG_USAGE, "there is no command \"%s\"", o->command);
     kg_hint(near >= 0 ? "did you mean kino %s?" : "kino --help lists the commands", near >= 0 ? all[near] : "");

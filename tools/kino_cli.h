@@ -43,6 +43,10 @@ kg_status kino_inspect(const kino_options *o);
 kg_status kino_cache(const kino_options *o);
 kg_status kino_devices(const kino_options *o);
 kg_status kino_version(const kino_options *o);
+kg_status kino_tune(const kino_options *o);
+kg_status kino_tuned(kg_device *d);                          /* has a card follow what kino tune found for it */
+int kino_card(const char *name);                             /* N of "cuda[:N]"; -1: it is neither          */
+int kino_config(const char *name, char *out, size_t n);      /* the path of a file of ours there; 0: too long */
 kg_device *kino_device(const kino_options *o);               /* NULL with an error                          */
 kg_status kino_precision(const kino_options *o, const kg_device *d, int *out);
 void kino_cache_options(const kino_options *o, kg_cache_options *c);

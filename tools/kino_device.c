@@ -8,8 +8,7 @@
 #include "kernels/kernel.h"
 #include "tools/kino_cli.h"
 
-/* "cuda" or "cuda:N"; -1: neither. */
-static int card_index(const char *d)
+int kino_card(const char *d)
 {
     if (strncmp(d, "cuda", 4) || (d[4] && d[4] != ':'))
         return -1;
@@ -35,7 +34,7 @@ static kg_status inject(const kino_options *o, kg_device *d)
 static kg_device *card(const kino_options *o, int index)
 {
     kg_device *d = kg_cuda_new(index);
-    if (d && o->fault && inject(o, d) != KG_OK) {
+    if (d && (kino_tuned(d) != KG_OK || (o->fault && inject(o, d) != KG_OK))) {
         kg_device_free(d);
         d = NULL;
     }
@@ -45,8 +44,8 @@ static kg_device *card(const kino_options *o, int index)
 kg_device *kino_device(const kino_options *o)
 {
     const char *name = o->device ? o->device : "auto";
-    if (card_index(name) >= 0)
-        return card(o, card_index(name));
+    if (kino_card(name) >= 0)
+        return card(o, kino_card(name));
     if (strcmp(name, "auto") && strcmp(name, "cpu")) {
         kg_fail(KG_USAGE, "--device is auto, cpu or cuda[:N], not \"%s\"", name);
         return NULL;

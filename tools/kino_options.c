@@ -212,16 +212,19 @@ static kg_status config_read(kino_options *o, lua_State *l, const char *path)
     return KG_OK;
 }
 
+int kino_config(const char *name, char *out, size_t n)
+{
+    const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    int used = base && *base ? snprintf(out, n, "%s/kinograph/%s", base, name)
+                             : snprintf(out, n, "%s/.config/kinograph/%s", home ? home : "", name);
+    return used > 0 && (size_t)used < n;
+}
+
 /* return { ram = "8G", models = "/data/models", ... }: the user's own file, run without any library. */
 static kg_status config_file(kino_options *o)
 {
     char path[4096];
-    const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    if (base && *base)
-        snprintf(path, sizeof path, "%s/kinograph/config.lua", base);
-    else
-        snprintf(path, sizeof path, "%s/.config/kinograph/config.lua", home ? home : "");
-    if (access(path, R_OK))
+    if (!kino_config("config.lua", path, sizeof path) || access(path, R_OK))
         return KG_OK;
     lua_State *l = luaL_newstate();
     if (!l)

@@ -35,7 +35,14 @@ struct product {
     product *next;
 };
 
-static struct { std::mutex lock; product *first; int forced; kg_lt_config force; } products;
+static struct {
+    std::mutex lock;
+    product *first;
+    int forced;
+    kg_lt_config force;
+    kg_lt_row tuned[KG_LT_TUNED];
+    int n_tuned;
+} products;
 
 static cudaDataType_t type_of(int t) { return t == KG_F32 ? CUDA_R_32F : t == KG_BF16 ? CUDA_R_16BF : CUDA_R_16F; }
 
@@ -138,12 +145,22 @@ static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t
     return n;
 }
 
+static const kg_lt_rows *rows_of(const key *k)
+{
+    for (const kg_lt_rows &u : kg_lt_usual)
+        if (u.n == k->n && u.k == k->k)
+            return &u;
+    return NULL;
+}
+
+static int by_rows(const key *k) { return rows_of(k) && !rows_of(k)->rows; }
+
 static int64_t usual_rows(const key *k)
 {
-    for (const auto &u : kg_lt_usual)
-        if (u.n == k->n && u.k == k->k)
-            return u.rows ? u.rows : (k->m + 127) / 128 * 128;
-    return USUAL_ROWS;
+    const kg_lt_rows *u = rows_of(k);
+    if (!u)
+        return USUAL_ROWS;
+    return u->rows ? u->rows : (k->m + 127) / 128 * 128;
 }
 
 /* The first proposal for the usual number of rows that runs with the real one; else the first for the real one. */
@@ -165,11 +182,19 @@ static int use_proposal(cublasLtHandle_t lt, product *p, cublasLtEpilogue_t epil
     return 0;
 }
 
+static int is_for(const kg_lt_row *r, const key *k)
+{
+    return r->cc == k->cc && r->n == k->n && r->k == k->k && (!r->rows || r->rows == usual_rows(k)) && r->in == k->in && r->out == k->out &&
+           r->bias == k->bias && r->gelu == k->gelu;
+}
+
 static const kg_lt_config *tabled(const key *k)
 {
+    for (int i = 0; i < products.n_tuned; ++i)
+        if (is_for(&products.tuned[i], k))
+            return &products.tuned[i].algorithm;
     for (const kg_lt_row &r : kg_lt_table)
-        if (r.cc == k->cc && r.n == k->n && r.k == k->k && (int)r.in == k->in && (int)r.out == k->out && r.bias == k->bias &&
-            r.gelu == k->gelu)
+        if (is_for(&r, k))
             return &r.algorithm;
     return NULL;
 }
@@ -492,7 +517,7 @@ extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg
     product p = {};
     p.is = key_of(x, a);
     const cublasLtEpilogue_t epilogue = epilogue_of(p.is.bias, p.is.gelu && p.is.out != KG_F32);
-    int n = describe(&p, p.is.m, epilogue) ? proposals(kg_cuda_lt(x), &p, algo, most < CANDIDATES ? most : (int)CANDIDATES) : 0;
+    int n = describe(&p, usual_rows(&p.is), epilogue) ? proposals(kg_cuda_lt(x), &p, algo, most < CANDIDATES ? most : (int)CANDIDATES) : 0;
     for (int i = 0; i < n; ++i) {
         int split, reduction;
         read_config(&algo[i], &out[i], &split, &reduction);
@@ -501,12 +526,16 @@ extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg
     return n;
 }
 
-extern "C" void kg_cuda_linear_row(kg_exec *x, const kg_linear_args *a, const kg_lt_config *c, char *out, size_t n)
+extern "C" void kg_cuda_linear_row(kg_exec *x, const kg_linear_args *a, kg_lt_row *out)
 {
-    static const char *const names[] = {"KG_F32", "KG_F16", "KG_BF16"};
     const key k = key_of(x, a);
-    snprintf(out, n, "    {%d, %lld, %lld, %s, %s, %d, %d, {%d, %d, %d, %d, %d, %d, %d}},", k.cc, (long long)k.n, (long long)k.k,
-             names[k.in], names[k.out], k.bias, k.gelu, c->id, c->tile, c->stages, c->swizzle, c->custom, c->inner, c->cluster);
+    *out = {k.cc, k.n, k.k, by_rows(&k) ? usual_rows(&k) : 0, k.in, k.out, k.bias, k.gelu, {}};
+}
+
+extern "C" void kg_cuda_linear_tuned(const kg_lt_row *rows, int n)
+{
+    products.n_tuned = n < KG_LT_TUNED ? n : (int)KG_LT_TUNED;
+    memcpy(products.tuned, rows, (size_t)products.n_tuned * sizeof *rows);
 }
 
 extern "C" void kg_cuda_linear_force(const kg_lt_config *c)

@@ -55,7 +55,11 @@ refused 2 '--requantize speed is not there yet' run "$t2v" --requantize speed
 refused 2 'never, fit or speed, not "some"' run "$t2v" --requantize some
 kino_is 0 plan "$t2v" --requantize never
 refused 2 'kino batch is not there yet' batch jobs
-refused 2 'kino tune is not there yet' tune
+
+# ---- tuning is for cards ----
+refused 2 'nothing to tune on the CPU' tune --device cpu
+refused 2 '--device is auto, cpu or cuda[:N], not "gpu"' tune --device gpu
+refused 1 'no ' tune --device cuda:97           # no driver, no CUDA in the build, or no such card
 
 # ---- scripts: the line, the node, the near match ----
 script() { printf '%s\n' "$1" >s.lua; }

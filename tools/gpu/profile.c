@@ -2,7 +2,7 @@
  *
  *     CUDA_INJECTION64_PATH=build/libkg_profile.so build/kg_bench text ...      (LD_LIBRARY_PATH names the folder of libcupti)
  *     KG_PROFILE=FILE          where the table goes; standard error without
- *     KG_PROFILE_WINDOW=A      only what lies between the first and the last kernel whose name holds A: "patchify" is the denoising
+ *     KG_PROFILE_WINDOW=A      only what lies between the first and the last kernel whose name holds A: "patches" is the denoising
  *                              loop of a transformer, from the first forward's first kernel to the last one's last
  *
  * The table: time the card was busy with a kernel and idle, the longest gaps, then kernels by time. Records come from CUPTI; a kernel is
