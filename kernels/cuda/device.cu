@@ -68,6 +68,7 @@ static kg_status reserve(kg_device *d, size_t bytes, void **base)
     if (kg_cuda_check(c, -1, e, "reserving the pool") != KG_OK)
         return KG_FAILED;
     *base = c->pool;
+    kg_cuda_later_begin(c);
     return KG_OK;
 }
 

@@ -55,7 +55,7 @@ struct kg_later {
     std::mutex lock;
     std::condition_variable more;
     std::deque<std::function<void()>> queue;
-    std::thread thread;                    /* begins with the first job                            */
+    std::thread thread;
     cudnnHandle_t dnn;                     /* its own: a handle is for one thread                  */
     bool ends;
 };
@@ -96,7 +96,8 @@ kg_status kg_cuda_failed(const kg_cuda *c);        /* KG_OK, or the kept error a
 kg_status kg_cuda_check(kg_cuda *c, int lane, cudaError_t e, const char *what);
 int kg_cuda_faulty(kg_cuda *c, int what);          /* 1: this is the one that is to fail           */
 
-void kg_cuda_later_end(kg_cuda *c);                /* later.cu: before the plans go that its jobs make */
+void kg_cuda_later_begin(kg_cuda *c);              /* later.cu: once there is a pool                  */
+void kg_cuda_later_end(kg_cuda *c);                /* before the plans go that its jobs make          */
 
 /* read.cu */
 kg_status kg_ring_new(kg_cuda *c, kg_ring *r, size_t slot);

@@ -1,5 +1,6 @@
 /* What a plan asks for and its run needs later, such as engines of cuDNN that take tens of milliseconds each: made one after the other
- * on a thread of the device's own, so that the run begins meanwhile. Whoever comes to need one that is not begun makes it himself. */
+ * on a thread of the device's own, so that the run goes on meanwhile. Whoever comes to need one that is not begun makes it himself.
+ * The thread begins with the run: a plan alone needs none of it, and while it is made its own questions to the libraries come first. */
 #include "kernels/cuda/device.h"
 
 static void work(kg_cuda *c)
@@ -23,9 +24,14 @@ void kg_cuda_later(kg_exec *x, std::function<void()> job)
     kg_cuda *c = kg_cuda_of(x);
     std::lock_guard<std::mutex> hold(c->later.lock);
     c->later.queue.push_back(std::move(job));
+    c->later.more.notify_one();
+}
+
+void kg_cuda_later_begin(kg_cuda *c)
+{
+    std::lock_guard<std::mutex> hold(c->later.lock);
     if (!c->later.thread.joinable())
         c->later.thread = std::thread(work, c);
-    c->later.more.notify_one();
 }
 
 cudnnHandle_t kg_cuda_dnn_later(kg_exec *x) { return kg_cuda_of(x)->later.dnn; }

@@ -97,7 +97,7 @@ def ram_tier(c):
     if not tight:
         return
     free, lean = plan["peak"]["host"] / MIB, tight["peak"]["host"] / MIB
-    if not c.must("weights stay", free >= lean + 4, f"planned on the host: {free:.1f} MiB, {lean:.1f} with --ram {ram}"):
+    if not c.must("weights stay", free >= lean + 2, f"planned on the host: {free:.1f} MiB, {lean:.1f} with --ram {ram}"):
         return
     base = nothing(c)
     mapped = [under(c, name, size, cap, base) for name, size in (("least", ram), ("half", f"{int((free + lean) / 2)}M"), ("free", None))]
