@@ -43,10 +43,11 @@ typedef struct kg_residual_norm_args {
 } kg_residual_norm_args;
 void kg_residual_norm(kg_exec *x, kg_residual_norm_args a);
 
-/* out = in / sqrt(mean(in^2) + eps) * weight over the last dimension, then RoPE when there is a table (interleaved pairs, per
- * head of 2 * table columns). out may be in. */
+/* in += add (when add), then out = in / sqrt(mean(in^2) + eps) * weight over the last dimension, then RoPE when there is a table
+ * (interleaved pairs, per head of 2 * table columns). out may be in or add. */
 typedef struct kg_rms_norm_args {
-    kg_tensor out, in; /* act [rows, dim]; types may differ                                                 */
+    kg_tensor out, in; /* act [rows, dim]; types may differ. With an add, in is f32, updated in place       */
+    kg_tensor add;     /* act [rows, dim] or rank 0; not with a rope                                        */
     kg_tensor weight;  /* [dim] f32, f16, bf16                                                              */
     kg_tensor rope;    /* f32 [rows, pairs, 2] cos, sin; rank 0: none                                       */
     double eps;

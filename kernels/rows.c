@@ -23,13 +23,14 @@ void kg_rms_norm(kg_exec *x, kg_rms_norm_args a)
     int64_t rows = kg_rows(&a.in), dim = kg_cols(&a.in);
     int rope = !a.rope.rank || (a.rope.rank == 3 && a.rope.dtype == KG_F32 && kg_dense(&a.rope) && a.rope.shape[0] == rows &&
                                 a.rope.shape[1] >= 1 && a.rope.shape[2] == 2 && dim % (2 * a.rope.shape[1]) == 0);
+    int add = !a.add.rank || (a.in.dtype == KG_F32 && kg_is_act(&a.add) && kg_is_rows(&a.add, rows, dim) && !a.rope.rank);
     if (!kg_is_act(&a.in) || !kg_is_act(&a.out) || dim < 1 || !kg_is_rows(&a.out, rows, dim) || !kg_is_vector(&a.weight, dim) ||
-        !rope) {
-        KG_REFUSE(x, "rms_norm", "in, out [rows, dim], weight [dim], rope f32 [rows, pairs, 2] with dim a multiple of 2 * pairs",
-                  "out, in, weight, rope", &a.out, &a.in, &a.weight, &a.rope);
+        !rope || !add) {
+        KG_REFUSE(x, "rms_norm", "in, out, add [rows, dim], weight [dim], rope f32 [rows, pairs, 2] with dim a multiple of 2 * pairs; "
+                  "an add goes with in f32 and no rope", "out, in, add, weight, rope", &a.out, &a.in, &a.add, &a.weight, &a.rope);
         return;
     }
-    double bytes = bytes_of(&a.in) + bytes_of(&a.out) + bytes_of(&a.rope);
+    double bytes = bytes_of(&a.in) * (a.add.rank ? 2 : 1) + bytes_of(&a.add) + bytes_of(&a.out) + bytes_of(&a.rope);
     if (kg_front(x, "rms_norm", KG_C_ROWS, 6.0 * (double)kg_count(&a.in), bytes) && rows)
         kg_kernels_of(x)->rms_norm(x, &a);
 }

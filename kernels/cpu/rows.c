@@ -132,11 +132,11 @@ void kg_cpu_combine(kg_exec *x, const kg_combine_args *a)
 #define moments KG_FN(moments)
 #define rotate KG_FN(rotate)
 
-KG_INLINE void add_residual(const kg_residual_norm_args *a, float *x, int64_t row, int64_t dim)
+KG_INLINE void add_residual(const kg_tensor *add, const kg_tensor *gate, float *x, int64_t row, int64_t dim)
 {
     for (int64_t i = 0; i < dim; i += LANES) {
-        vf y = v_load(a->y.at, a->y.dtype, row * a->y.row + i, dim - i), sum = v_load(x, KG_F32, i, dim - i);
-        sum = a->gate.rank ? v_fma(y, v_load(a->gate.at, a->gate.dtype, i, dim - i), sum) : sum + y;
+        vf y = v_load(add->at, add->dtype, row * add->row + i, dim - i), sum = v_load(x, KG_F32, i, dim - i);
+        sum = gate ? v_fma(y, v_load(gate->at, gate->dtype, i, dim - i), sum) : sum + y;
         v_store(x, KG_F32, i, dim - i, sum);
     }
 }
@@ -162,7 +162,7 @@ static void residual_norm_row(const kg_residual_norm_args *a, int64_t row)
     int64_t dim = kg_cols(&a->x);
     float *x = (float *)a->x.at + row * a->x.row;
     if (a->y.rank)
-        add_residual(a, x, row, dim);
+        add_residual(&a->y, a->gate.rank ? &a->gate : NULL, x, row, dim);
     if (!a->out.rank)
         return;
     double mean, variance;
@@ -193,6 +193,8 @@ static void rms_norm_row(const kg_rms_norm_args *a, int64_t row)
     int64_t dim = kg_cols(&a->in), head = a->rope.rank ? 2 * a->rope.shape[1] : dim, in = row * a->in.row, out = row * a->out.row;
     const float *table = a->rope.rank ? (const float *)a->rope.at + row * head : NULL;
     vd squares = {0};
+    if (a->add.rank)
+        add_residual(&a->add, NULL, (float *)a->in.at + in, row, dim);
     for (int64_t i = 0; i < dim; i += LANES) {
         vd wide = __builtin_convertvector(v_load(a->in.at, a->in.dtype, in + i, dim - i), vd);
         squares += wide * wide;

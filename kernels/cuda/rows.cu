@@ -168,13 +168,14 @@ extern "C" void kg_cuda_residual_norm(kg_exec *x, const kg_residual_norm_args *k
     kg_cuda_launched(x, "residual_norm");
 }
 
-/* ---- out = in / sqrt(mean(in^2) + eps) * weight, then RoPE ---- */
+/* ---- in += add; out = in / sqrt(mean(in^2) + eps) * weight, then RoPE ---- */
 struct rms_args {
-    const void *in, *weight;
+    void *in;
+    const void *add, *weight;      /* add: NULL, or in is f32 and there is no rope */
     const float *rope;             /* [rows, head / 2, 2] or NULL */
     void *out;
-    int64_t in_row, out_row, dim, head;
-    kg_dtype in_type, weight_type, out_type;
+    int64_t in_row, add_row, out_row, dim, head;
+    kg_dtype in_type, add_type, weight_type, out_type;
     float eps;
 };
 
@@ -222,6 +223,46 @@ static __global__ void __launch_bounds__(THREADS) rms_norm_wide(const rms_args a
     }
 }
 
+/* With an add of out's type. */
+template <typename O, int THREADS, int STEPS> static __global__ void __launch_bounds__(THREADS) add_rms_norm_wide(const rms_args a)
+{
+    __shared__ float room[THREADS / 32];
+    float *x = (float *)a.in + (int64_t)blockIdx.x * a.in_row;
+    const O *add = (const O *)a.add + (int64_t)blockIdx.x * a.add_row;
+    O *out = (O *)a.out + (int64_t)blockIdx.x * a.out_row;
+    const int at = threadIdx.x * 8;
+    kg_raw<float> raw[STEPS];
+    kg_raw<O> more[STEPS];
+    float v[STEPS][8], square = 0;
+#pragma unroll
+    for (int s = 0; s < STEPS; ++s) {
+        raw[s] = kg_load8(x + s * THREADS * 8 + at);
+        more[s] = kg_load8_once(add + s * THREADS * 8 + at);
+    }
+#pragma unroll
+    for (int s = 0; s < STEPS; ++s) {
+        float y[8];
+        kg_widen8(raw[s], v[s]);
+        kg_widen8(more[s], y);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            v[s][i] += y[i];
+            square = fmaf(v[s][i], v[s][i], square);
+        }
+        kg_store8(x + s * THREADS * 8 + at, v[s]);
+    }
+    const float factor = 1 / sqrtf(kg_block_sum(square, room) / (THREADS * 8 * STEPS) + a.eps);
+#pragma unroll
+    for (int s = 0; s < STEPS; ++s) {
+        float w[8];
+        kg_get8(a.weight, a.weight_type, s * THREADS * 8 + at, w);
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+            v[s][i] = v[s][i] * factor * w[i];
+        kg_store8(out + s * THREADS * 8 + at, v[s]);
+    }
+}
+
 /* By pairs when there is a rope, else by elements: a thread reads what it is going to write before it writes. */
 static __global__ void __launch_bounds__(256) rms_norm_any(const rms_args a)
 {
@@ -229,7 +270,9 @@ static __global__ void __launch_bounds__(256) rms_norm_any(const rms_args a)
     const int64_t in = (int64_t)blockIdx.x * a.in_row, out = (int64_t)blockIdx.x * a.out_row;
     double square = 0;
     for (int64_t i = threadIdx.x; i < a.dim; i += 256) {
-        const float v = kg_get(a.in, a.in_type, in + i);
+        float v = kg_get(a.in, a.in_type, in + i);
+        if (a.add)
+            ((float *)a.in)[in + i] = v += kg_get(a.add, a.add_type, (int64_t)blockIdx.x * a.add_row + i);
         square += (double)v * v;
     }
     const float factor = (float)(1 / sqrt(kg_block_sum(square, room) / (double)a.dim + a.eps));
@@ -260,8 +303,30 @@ template <typename I, typename O> static int rms_norm_of(cudaStream_t s, const r
     }
 }
 
+template <typename O> static int add_rms_norm_of(cudaStream_t s, const rms_args &a, unsigned rows)
+{
+    switch (a.dim) {
+    case 1536: add_rms_norm_wide<O, 64, 3><<<rows, 64, 0, s>>>(a); return 1;
+    case 3072: add_rms_norm_wide<O, 128, 3><<<rows, 128, 0, s>>>(a); return 1;
+    case 4096: add_rms_norm_wide<O, 128, 4><<<rows, 128, 0, s>>>(a); return 1;
+    case 5120: add_rms_norm_wide<O, 128, 5><<<rows, 128, 0, s>>>(a); return 1;
+    default: return 0;
+    }
+}
+
+static int add_rms_norm_fast(cudaStream_t s, const rms_args &a, unsigned rows)
+{
+    if (a.add_type != a.out_type)
+        return 0;
+    return a.out_type == KG_BF16  ? add_rms_norm_of<kg_bf16>(s, a, rows)
+           : a.out_type == KG_F16 ? add_rms_norm_of<__half>(s, a, rows)
+                                  : add_rms_norm_of<float>(s, a, rows);
+}
+
 static int rms_norm_fast(cudaStream_t s, const rms_args &a, unsigned rows)
 {
+    if (a.add)
+        return add_rms_norm_fast(s, a, rows);
     if (a.in_type == KG_BF16 && a.out_type == KG_BF16)
         return rms_norm_of<kg_bf16, kg_bf16>(s, a, rows);
     if (a.in_type == KG_F16 && a.out_type == KG_F16)
@@ -277,13 +342,15 @@ extern "C" void kg_cuda_rms_norm(kg_exec *x, const kg_rms_norm_args *k)
 {
     rms_args a = {};
     a.in = k->in.at, a.in_row = k->in.row, a.in_type = k->in.dtype, a.dim = kg_cols(&k->in);
+    a.add = k->add.rank ? k->add.at : NULL, a.add_row = k->add.row, a.add_type = k->add.dtype;
     a.out = k->out.at, a.out_row = k->out.row, a.out_type = k->out.dtype;
     a.weight = k->weight.at, a.weight_type = k->weight.dtype;
     a.rope = k->rope.rank ? (const float *)k->rope.at : NULL, a.head = k->rope.rank ? 2 * k->rope.shape[1] : 0;
     a.eps = (float)k->eps;
     const unsigned rows = (unsigned)kg_rows(&k->in);
     cudaStream_t s = kg_cuda_stream(x);
-    const int wide = kg_wide_rows(&k->in) && kg_wide_rows(&k->out) && kg_wide_rows(&k->weight) && (uintptr_t)k->rope.at % 16 == 0;
+    const int wide = kg_wide_rows(&k->in) && kg_wide_rows(&k->add) && kg_wide_rows(&k->out) && kg_wide_rows(&k->weight) &&
+                     (uintptr_t)k->rope.at % 16 == 0;
     if (!wide || !rms_norm_fast(s, a, rows))
         rms_norm_any<<<rows, 256, 0, s>>>(a);
     kg_cuda_launched(x, "rms_norm");
@@ -291,8 +358,10 @@ extern "C" void kg_cuda_rms_norm(kg_exec *x, const kg_rms_norm_args *k)
 
 #define KERNEL(f) (const void *)f
 #define WIDTHS(f, A, B) KERNEL((f<A, B, 64, 3>)), KERNEL((f<A, B, 128, 3>)), KERNEL((f<A, B, 128, 4>)), KERNEL((f<A, B, 128, 5>))
+#define ADDED(T) KERNEL((add_rms_norm_wide<T, 64, 3>)), KERNEL((add_rms_norm_wide<T, 128, 3>)), KERNEL((add_rms_norm_wide<T, 128, 4>)), \
+    KERNEL((add_rms_norm_wide<T, 128, 5>))
 KG_CUDA_KERNELS(rows, KERNEL(residual_norm_any), KERNEL(rms_norm_any), WIDTHS(residual_norm_wide, kg_bf16, kg_bf16),
                 WIDTHS(residual_norm_wide, __half, __half), WIDTHS(residual_norm_wide, float, float),
                 WIDTHS(residual_norm_wide, kg_bf16, float), WIDTHS(residual_norm_wide, __half, float),
                 WIDTHS(rms_norm_wide, kg_bf16, kg_bf16), WIDTHS(rms_norm_wide, __half, __half),
-                WIDTHS(rms_norm_wide, float, float), WIDTHS(rms_norm_wide, float, kg_bf16));
+                WIDTHS(rms_norm_wide, float, float), WIDTHS(rms_norm_wide, float, kg_bf16), ADDED(kg_bf16), ADDED(__half), ADDED(float));

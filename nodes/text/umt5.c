@@ -123,66 +123,61 @@ static kg_tensor put_buckets(kg_exec *x, const umt5 *m, int64_t span)
 
 /* ---- the encoder ---- */
 
-static void add(kg_exec *x, kg_tensor to, kg_tensor y)
+/* h += y (when there is one), then out = norm(h). */
+static void norm(kg_exec *x, kg_tensor out, kg_tensor h, kg_tensor y, kg_tensor weight)
 {
-    kg_residual_norm(x, (kg_residual_norm_args){.x = to, .y = y});
+    kg_rms_norm(x, (kg_rms_norm_args){.out = out, .in = h, .add = y, .weight = weight, .eps = 1e-6});
 }
 
-static void norm(kg_exec *x, kg_tensor out, kg_tensor in, kg_tensor weight)
-{
-    kg_rms_norm(x, (kg_rms_norm_args){.out = out, .in = in, .weight = weight, .eps = 1e-6});
-}
+/* What goes through the layers: the residual stream f32 [n, dim], and the last sublayer's answer, which the next norm adds to it and
+ * writes over. */
+typedef struct flow { kg_tensor h, y; kg_dtype act; } flow;
 
-/* The attention of a layer adds to h [n, dim] f32: each text's rows see their own. The scale is 1: UMT5 has none. */
-static int attend(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h, const kg_weights *w, kg_tensor bias, kg_dtype act)
+/* Each text's rows see their own. The scale is 1: UMT5 has none. */
+static int attend(kg_exec *x, const umt5 *m, const tokens *t, const flow *f, int first_layer, const kg_weights *w, kg_tensor bias)
 {
-    int64_t n = h.shape[0], first = 0;
+    int64_t n = f->h.shape[0], first = 0;
     if (kg_enter(x, "attention", 0, 0))
         return 1;
-    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), qkv = kg_temp(x, act, KG_SHAPE(n, 3 * m->inner));
-    kg_tensor o = kg_temp(x, act, KG_SHAPE(n, m->inner));
-    norm(x, y, h, w->t[UMT5_NORM1]);
-    kg_linear(x, (kg_linear_args){.out = qkv, .in = y, .weight = w->t[UMT5_QKV]});
+    kg_tensor qkv = kg_temp(x, f->act, KG_SHAPE(n, 3 * m->inner)), o = kg_temp(x, f->act, KG_SHAPE(n, m->inner)), none = {0};
+    norm(x, f->y, f->h, first_layer ? none : f->y, w->t[UMT5_NORM1]);
+    kg_linear(x, (kg_linear_args){.out = qkv, .in = f->y, .weight = w->t[UMT5_QKV]});
     for (int b = 0; b < BRANCHES; first += t->n[b++]) {
         kg_tensor own = kg_slice(qkv, first, t->n[b]);
         kg_attention(x, (kg_attention_args){.out = kg_slice(o, first, t->n[b]), .q = kg_slice_cols(own, 0, m->inner),
             .k = kg_slice_cols(own, m->inner, m->inner), .v = kg_slice_cols(own, 2 * m->inner, m->inner), .bias = bias,
             .heads = (int)m->heads, .scale = 1});
     }
-    kg_linear(x, (kg_linear_args){.out = y, .in = o, .weight = w->t[UMT5_O]});
-    add(x, h, y);
+    kg_linear(x, (kg_linear_args){.out = f->y, .in = o, .weight = w->t[UMT5_O]});
     return kg_leave(x);
 }
 
-static int feed_forward(kg_exec *x, const umt5 *m, kg_tensor h, const kg_weights *w, kg_dtype act)
+static int feed_forward(kg_exec *x, const umt5 *m, const flow *f, const kg_weights *w)
 {
-    int64_t n = h.shape[0];
     if (kg_enter(x, "ffn", 0, 0))
         return 1;
-    kg_tensor y = kg_temp(x, act, KG_SHAPE(n, m->dim)), both = kg_temp(x, act, KG_SHAPE(n, 2 * m->ffn));
-    kg_tensor gate = kg_slice_cols(both, 0, m->ffn);
-    norm(x, y, h, w->t[UMT5_NORM2]);
-    kg_linear(x, (kg_linear_args){.out = both, .in = y, .weight = w->t[UMT5_GATE_UP]});
+    kg_tensor both = kg_temp(x, f->act, KG_SHAPE(f->h.shape[0], 2 * m->ffn)), gate = kg_slice_cols(both, 0, m->ffn);
+    norm(x, f->y, f->h, f->y, w->t[UMT5_NORM2]);
+    kg_linear(x, (kg_linear_args){.out = both, .in = f->y, .weight = w->t[UMT5_GATE_UP]});
     kg_gated_gelu(x, (kg_gated_gelu_args){.out = gate, .gate = gate, .up = kg_slice_cols(both, m->ffn, m->ffn)});
-    kg_linear(x, (kg_linear_args){.out = y, .in = gate, .weight = w->t[UMT5_DOWN]});
-    add(x, h, y);
+    kg_linear(x, (kg_linear_args){.out = f->y, .in = gate, .weight = w->t[UMT5_DOWN]});
     return kg_leave(x);
 }
 
-static int layer(kg_exec *x, const umt5 *m, int i, const tokens *t, kg_tensor h, kg_tensor bucket, kg_dtype act)
+static int layer(kg_exec *x, const umt5 *m, int i, const tokens *t, const flow *f, kg_tensor bucket)
 {
     kg_weights w;
     if (kg_enter(x, "layer", i, m->layers) || kg_use(x, MODEL, i, &w))
         return 1;
     kg_tensor bias = kg_temp(x, KG_F32, KG_SHAPE(m->heads, bucket.shape[0]));
     kg_rel_bias(x, (kg_rel_bias_args){.out = bias, .table = w.t[UMT5_BIAS], .bucket = bucket});
-    if (attend(x, m, t, h, &w, bias, act) || feed_forward(x, m, h, &w, act))
+    if (attend(x, m, t, f, !i, &w, bias) || feed_forward(x, m, f, &w))
         return 1;
     return kg_leave(x);
 }
 
 /* The last norm writes the real rows of an output; the others are zero. */
-static int finish(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h)
+static int finish(kg_exec *x, const umt5 *m, const tokens *t, const flow *f)
 {
     kg_weights w;
     int64_t first = 0;
@@ -190,7 +185,7 @@ static int finish(kg_exec *x, const umt5 *m, const tokens *t, kg_tensor h)
         return 1;
     for (int b = 0; b < BRANCHES; first += t->n[b++]) {
         kg_tensor out = kg_out(x, b);
-        norm(x, kg_slice(out, 0, t->n[b]), kg_slice(h, first, t->n[b]), w.t[0]);
+        norm(x, kg_slice(out, 0, t->n[b]), kg_slice(f->h, first, t->n[b]), kg_slice(f->y, first, t->n[b]), w.t[0]);
         if (t->n[b] < UMT5_TOKENS)
             kg_fill_with(x, (kg_fill_args){.out = kg_slice(out, t->n[b], UMT5_TOKENS - t->n[b]), .value = 0});
     }
@@ -202,17 +197,18 @@ static kg_status execute(kg_exec *x)
     const params *p = kg_params(x);
     const umt5 *m = config(kg_desc_in(x, MODEL));
     const tokens *t = kg_prepared(x);
-    kg_dtype act = p->precision == KG_PRECISION_BF16 ? KG_BF16 : KG_F32;
+    flow f = {.act = p->precision == KG_PRECISION_BF16 ? KG_BF16 : KG_F32};
     if (kg_enter(x, NULL, 0, 0))
         return KG_FAILED;
-    kg_tensor h = kg_temp(x, KG_F32, KG_SHAPE(t->n[0] + t->n[1], m->dim));
-    if (put_rows(x, m, t, h))
+    f.h = kg_temp(x, KG_F32, KG_SHAPE(t->n[0] + t->n[1], m->dim));
+    f.y = kg_temp(x, f.act, KG_SHAPE(t->n[0] + t->n[1], m->dim));
+    if (put_rows(x, m, t, f.h))
         return KG_FAILED;
     kg_tensor bucket = put_buckets(x, m, t->n[0] > t->n[1] ? t->n[0] : t->n[1]);
     for (int i = 0; i < m->layers; ++i)
-        if (layer(x, m, i, t, h, bucket, act))
+        if (layer(x, m, i, t, &f, bucket))
             return kg_error_last()->status;
-    finish(x, m, t, h);
+    finish(x, m, t, &f);
     kg_leave(x);
     return kg_error_last()->status;
 }

@@ -86,6 +86,31 @@ static uint64_t rms_norm(int threads, int64_t rows, int heads, int64_t pairs, in
     return h;
 }
 
+/* rms_norm behind an add: out of the add's type or over it, of f32, of another. */
+static void added_norm(int64_t dim, int type, int form)
+{
+    ops_machine m = ops_open(1, (size_t)8 << 20);
+    uint64_t seed = 5;
+    kg_rms_norm_args a = {.in = ops_rows(m.x, KG_F32, 7, dim, 8, &seed), .add = ops_rows(m.x, types[type], 7, dim, 8, &seed), .eps = 1e-6};
+    a.weight = ops_vector(m.x, types[(type + form) % 3], dim, &seed);
+    a.out = form == 3 ? a.add : ops_out(m.x, form == 1 ? KG_F32 : form == 2 ? KG_BF16 : types[type], 7, dim, 8);
+    for (int64_t r = 0; r < 7; ++r) {
+        double square = 0;
+        for (int64_t i = 0; i < dim; ++i) {
+            sum[r * dim + i] = (float)(ops_get(&a.in, r, i) + ops_get(&a.add, r, i));
+            square += sum[r * dim + i] * sum[r * dim + i];
+        }
+        for (int64_t i = 0; i < dim; ++i)
+            want[r * dim + i] = sum[r * dim + i] / sqrt(square / (double)dim + a.eps) * ops_get(&a.weight, 0, i);
+    }
+    OPS_RUN(kg_rms_norm(m.x, a));
+    CHECK(kg_error_last()->status == KG_OK, "%s", kg_error_last()->message);
+    CHECK(ops_error(&a.in, sum) < 1e-7 && ops_gaps_kept(&a.in), "sum of %d: %g", (int)dim, ops_error(&a.in, sum));
+    CHECK(ops_error(&a.out, want) < ops_bound(a.out.dtype, 1e-6) && ops_gaps_kept(&a.out), "norm of %d, form %d: %g", (int)dim, form,
+          ops_error(&a.out, want));
+    ops_close(&m);
+}
+
 /* residual_norm with types chosen one by one: y and gate or none, out of y's type, of f32, or none. */
 static void block_norms(int64_t dim, int type, int form)
 {
@@ -295,6 +320,10 @@ static void all_forms(void)
     for (int type = 0; type < 3; ++type)       /* what models do: a residual, then a norm of the same type, of f32, or neither */
         for (int form = 0; form < 4; ++form)
             block_norms(1536 + 1536 * form, type, form);
+    for (int i = 0; i < 3 * 4 * 5; ++i) {
+        static const int64_t widths[] = {1536, 3072, 4096, 5120, 200};
+        added_norm(widths[i % 5], i / 5 % 3, i / 15);
+    }
     residual_norm(1, 5, 1536, 24, 1000);
     aligned = 0;
     casts(KG_BF16);

@@ -186,6 +186,10 @@ static void rows(bench *b, int64_t m, int64_t dim)
     job rms = {.op = RMS, .rms = {.out = q, .in = q, .weight = v, .rope = rope, .eps = 1e-6}};
     if (wanted(b, name))
         show(b, name, &rms, KG_C_ROWS, 0, 2 * bytes_of(&y) + bytes_of(&rope));
+    snprintf(name, sizeof name, "add rms %lldx%lld", (long long)m, (long long)dim);
+    job added = {.op = RMS, .rms = {.out = y, .in = x, .add = y, .weight = v, .eps = 1e-6}};
+    if (wanted(b, name))
+        show(b, name, &added, KG_C_ROWS, 0, 2 * bytes_of(&x) + 2 * bytes_of(&y));
     snprintf(name, sizeof name, "copy f32 to act %lldx%lld", (long long)m, (long long)dim);
     job copy = {.op = COPY, .copy = {.out = out, .in = x, .op = KG_UNARY_COPY}};
     if (wanted(b, name))
