@@ -52,6 +52,8 @@ static double measure(kg_exec *x, const kg_linear_args *a, double seconds)
     kg_linear(x, *a);
     settle(d);
     const double one = now() - began;
+    if (kg_error_last()->status != KG_OK)
+        return one;
     const int warm = (int)(0.1 * seconds / one) + 1, n = (int)(seconds / one) + 1;
     for (int i = 0; i < warm; ++i)
         kg_linear(x, *a);
