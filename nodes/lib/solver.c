@@ -84,17 +84,27 @@ static void term(kg_combine_args *a, kg_tensor t, double c)
     a->coef[a->n++] = c;
 }
 
-void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_tensor *v)
+/* out = x + by * the guided velocity. */
+static void follow(kg_exec *x, kg_tensor out, kg_tensor from, const kg_answer *a, double by)
+{
+    kg_combine_args sum = {.out = out};
+    term(&sum, from, 1);
+    term(&sum, a->v, a->u.rank ? by * a->scale : by);
+    if (a->u.rank)
+        term(&sum, a->u, by * (1 - a->scale));
+    kg_combine(x, sum);
+}
+
+void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_answer *answer)
 {
     double sigma = schedule->sigma[i];
     if (schedule->solver == KG_SOLVER_EULER) {
-        kg_combine(x, (kg_combine_args){.out = s->x, .term = {s->x, *v}, .coef = {1, schedule->sigma[i + 1] - sigma}, .n = 2});
+        follow(x, s->x, s->x, answer, schedule->sigma[i + 1] - sigma);
         return;
     }
     kg_solver_step k = kg_solver_coefficients(schedule, i);
-    kg_tensor m = *v;
-    kg_combine(x, (kg_combine_args){.out = m, .term = {s->x, *v}, .coef = {1, -sigma}, .n = 2});
-    kg_tensor c = s->x;
+    kg_tensor m = answer->v, c = s->x;
+    follow(x, m, s->x, answer, -sigma);
     if (schedule->solver == KG_SOLVER_UNIPC) {
         kg_combine_args a = {.out = c = s->last};
         term(&a, k.corrects ? s->last : s->x, k.corrects ? k.cl : 1);
@@ -108,7 +118,7 @@ void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, in
     term(&y, m, k.ym);
     term(&y, s->m[0], k.y1);
     kg_combine(x, y);
-    *v = schedule->solver == KG_SOLVER_UNIPC ? s->m[1] : s->m[0];
+    answer->v = schedule->solver == KG_SOLVER_UNIPC ? s->m[1] : s->m[0];
     s->m[1] = s->m[0];
     s->m[0] = m;
 }

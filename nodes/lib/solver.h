@@ -16,7 +16,10 @@ kg_solver_step kg_solver_coefficients(const kg_schedule *s, int i);      /* UniP
 /* The tensors of one sample, all f32 of one shape: kept by the node, saved in checkpoints in the order of kg_solver_tensors. */
 typedef struct kg_solver { kg_tensor x, last, m[2]; } kg_solver;
 int kg_solver_tensors(const kg_solver *s, int solver, kg_tensor out[4]);   /* how many                      */
-/* x becomes the latent of step i + 1. v is taken into the history, and *v is another tensor to write the next velocity to. */
-void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_tensor *v);
+/* What a model answered: v of the prompt; with guidance also u without it, and the velocity is u + scale (v - u). u rank 0: v alone. */
+typedef struct kg_answer { kg_tensor v, u; double scale; } kg_answer;
+/* x becomes the latent of step i + 1; guidance is part of the first sum. a->v is taken into the history, and becomes another tensor to
+ * write the next velocity to. */
+void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_answer *a);
 
 #endif

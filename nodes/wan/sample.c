@@ -179,7 +179,7 @@ static void start(kg_exec *x, sampling *s)
     }
 }
 
-/* Velocities of all items: one branch each, two with guidance; then v = u + g (c - u), in f32. ref: wan-spec 6.6 */
+/* Velocities of all items: one branch each, two with guidance. ref: wan-spec 6.6 */
 static kg_status evaluate(kg_exec *x, sampling *s, int e, double t, double guidance)
 {
     wan_branch b[2 * MAX_ITEMS];
@@ -192,8 +192,6 @@ static kg_status evaluate(kg_exec *x, sampling *s, int e, double t, double guida
     for (int i = 0; i < n; i += together ? n : 1)
         if (wan_dit_forward(x, &s->dit[e], t, b + i, together ? n : 1) != KG_OK)
             return KG_FAILED;
-    for (int i = 0; i < s->items && guided; ++i)
-        kg_combine(x, (kg_combine_args){.out = s->v[i], .term = {s->v[i], s->vu[i]}, .coef = {guidance, 1 - guidance}, .n = 2});
     return KG_OK;
 }
 
@@ -210,11 +208,16 @@ static kg_status step(kg_exec *x, sampling *s, int64_t i)
             return KG_FAILED;
         s->ready |= 1 << e;
     }
-    kg_status r = evaluate(x, s, e, t, e ? p->guidance_low : p->guidance);
+    double guidance = e ? p->guidance_low : p->guidance;
+    kg_status r = evaluate(x, s, e, t, guidance);
     kg_tensor state[4 * MAX_ITEMS];
     int n = 0;
     for (int k = 0; k < s->items && r == KG_OK; ++k) {
-        kg_solver_advance(x, &s->solver[k], &s->schedule, (int)i, &s->v[k]);
+        kg_answer a = {.v = s->v[k], .scale = guidance};
+        if (guidance != 1)
+            a.u = s->vu[k];
+        kg_solver_advance(x, &s->solver[k], &s->schedule, (int)i, &a);
+        s->v[k] = a.v;
         n += kg_solver_tensors(&s->solver[k], p->solver, state + n);
     }
     if (r == KG_OK)
@@ -247,7 +250,7 @@ static kg_status execute(kg_exec *x)
 KG_NODE(wan_sample) = {
     .name = "wan.sample",
     .doc = "Denoises a latent with a Wan transformer (two experts with model_low), from its own noise or a given one",
-    .version = 1,
+    .version = 2,
     .params_size = sizeof(wan_sample_params),
     .inputs = KG_PORTS({"model", "resource/wan", 0, "the transformer; with model_low the high-noise expert"},
                        {"text", "embedding", 0, "what the video shows, [512, text_dim]"},
