@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "core/front.h"
-#include "core/run.h"
+#include "tests/graph.h"
 #include "tests/test.h"
 
 /* ---- device: host memory, everything synchronous ---- */
@@ -252,13 +252,6 @@ static inline void toy_file(const char *path, int64_t numbers)
     }
     fclose(f);
 }
-static inline kg_arg arg_int(const char *n, int64_t v) { return (kg_arg){.name = n, .kind = KG_A_INT, .i = v}; }
-static inline kg_arg arg_text(const char *n, const char *v) { return (kg_arg){.name = n, .kind = KG_A_TEXT, .s = v}; }
-static inline kg_arg arg_node(const char *n, int node, int port)
-{
-    return (kg_arg){.name = n, .kind = KG_A_NODE, .node = node, .port = port};
-}
-#define ARGS(...) (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg))
 
 /* Runs a plan to its end; the status of the run. */
 static inline kg_status toy_go(kg_plan *p, kg_run **out)

@@ -1,9 +1,9 @@
 /* Any set of tensor names and shapes as a checkpoint: refused, or a transformer, a VAE or a text encoder that can be planned. The
  * input is one letter for the kind of model, then a line a tensor: type, name, sizes ("f blocks.0.norm3.weight 128"). The file made
  * of it is well-formed and its data one hole, so that lies about shapes get past the reader of files (safetensors_fuzz has that). */
-#include "core/run.h"
 #include "kernels/kernel.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/graph.h"
 #include "tests/sparse.h"
 
 #include <cjson/cJSON.h>
@@ -75,34 +75,30 @@ static int64_t write_file(const char *path, const uint8_t *data, size_t n)
 }
 
 /* ---- graphs ---- */
-#define TEXT(n, v) {.name = n, .kind = KG_A_TEXT, .s = v}
-#define INT(n, v) {.name = n, .kind = KG_A_INT, .i = v}
-#define NODE(n, v, p) {.name = n, .kind = KG_A_NODE, .node = v, .port = p}
-#define ADD(g, type, ...) \
-    kg_graph_add(g, type, NULL, (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)))
+#define ADD(g, type, ...) kg_graph_add(g, type, NULL, ARGS(__VA_ARGS__))
 
 static int sample(kg_graph *g, const char *path, int64_t dim)
 {
-    int model = ADD(g, "wan.model", TEXT("path", path)), text = model < 0 ? -1 : ADD(g, "fuzz.text", INT("dim", dim));
+    int model = ADD(g, "wan.model", arg_text("path", path)), text = model < 0 ? -1 : ADD(g, "fuzz.text", arg_int("dim", dim));
     if (text < 0)
         return -1;
-    return ADD(g, "wan.sample", NODE("model", model, 0), NODE("text", text, 0), {.name = "guidance", .kind = KG_A_REAL, .r = 1},
-               INT("width", 64), INT("height", 32), INT("frames", 5), INT("steps", 2));
+    return ADD(g, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_real("guidance", 1),
+               arg_int("width", 64), arg_int("height", 32), arg_int("frames", 5), arg_int("steps", 2));
 }
 
 /* A picture's way through the VAE and back. */
 static int decode(kg_graph *g, const char *path)
 {
-    int vae = ADD(g, "wan.vae", TEXT("path", path));
-    int noise = vae < 0 ? -1 : ADD(g, "latent.noise", INT("width", 8), INT("height", 4), INT("frames", 3));
-    int frames = noise < 0 ? -1 : ADD(g, "wan.decode", NODE("vae", vae, 0), NODE("latent", noise, 0));
-    return frames < 0 ? -1 : ADD(g, "wan.encode", NODE("vae", vae, 0), NODE("frames", frames, 0));
+    int vae = ADD(g, "wan.vae", arg_text("path", path));
+    int noise = vae < 0 ? -1 : ADD(g, "latent.noise", arg_int("width", 8), arg_int("height", 4), arg_int("frames", 3));
+    int frames = noise < 0 ? -1 : ADD(g, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", noise, 0));
+    return frames < 0 ? -1 : ADD(g, "wan.encode", arg_node("vae", vae, 0), arg_node("frames", frames, 0));
 }
 
 static int encode(kg_graph *g, const char *path)
 {
-    int model = ADD(g, "text.load", TEXT("path", path));
-    return model < 0 ? -1 : ADD(g, "text.umt5", NODE("model", model, 0), TEXT("prompt", "a red circle"));
+    int model = ADD(g, "text.load", arg_text("path", path));
+    return model < 0 ? -1 : ADD(g, "text.umt5", arg_node("model", model, 0), arg_text("prompt", "a red circle"));
 }
 
 static void remove_folder(void)

@@ -11,10 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/run.h"
 #include "kernels/kernel.h"
 #include "nodes/lib/media_clip.h"
 #include "nodes/lib/media_mp4.h"
+#include "tests/graph.h"
 #include "tests/nodes/files.h"
 
 enum { W = 64, H = 48, FRAMES = 9 };
@@ -182,24 +182,13 @@ static void test_kinds(void)
 }
 
 /* ---- the node ---- */
-static kg_arg text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }
-static kg_arg whole(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
-static kg_arg from(const char *name, int node) { return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node}; }
-#define ADD(g, type, ...) \
-    kg_graph_add((g), (type), NULL, (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)))
+#define ADD(g, type, ...) kg_graph_add(g, type, NULL, ARGS(__VA_ARGS__))
 
 static kg_graph *graph_new(void) { return kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32}); }
 
 static kg_status run(kg_graph *g, int node, void *value, size_t bytes)
 {
-    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = device, .budget = (size_t)1 << 30});
-    kg_run *r = p ? kg_run_start(p) : NULL;
-    kg_status s = r ? kg_run_wait(r) : kg_error_last()->status;
-    if (r && s == KG_OK && value)
-        s = kg_run_value(r, node, 0, 0, value, bytes);
-    kg_run_free(r);
-    kg_plan_free(p);
-    return s;
+    return graph_value(g, &(kg_plan_options){.device = device, .budget = (size_t)1 << 30}, node, value, bytes);
 }
 
 /* Frames of our own MP4 as a sheet of one column. */
@@ -218,11 +207,11 @@ static void test_node(void)
     for (int part = 0; part < 2; ++part) {
         int frames = part ? TAKEN : FRAMES, first = part ? FIRST : 0;
         kg_graph *g = graph_new();
-        int load = part ? ADD(g, "video.load", text("path", "ours.mp4"), whole("first", FIRST), whole("frames", TAKEN))
-                        : ADD(g, "video.load", text("path", "ours.mp4"));
+        int load = part ? ADD(g, "video.load", arg_text("path", "ours.mp4"), arg_int("first", FIRST), arg_int("frames", TAKEN))
+                        : ADD(g, "video.load", arg_text("path", "ours.mp4"));
         CHECK(load >= 0 && fabs(kg_graph_desc(g, load, 0)->rate - 23.976) < 1e-3, "%s", kg_error_last()->message);
         CHECK(kg_graph_desc(g, load, 0)->chunks == frames);
-        int node = ADD(g, "image.sheet", from("video", load), whole("columns", 1), whole("gap", 0));
+        int node = ADD(g, "image.sheet", arg_node("video", load, 0), arg_int("columns", 1), arg_int("gap", 0));
         kg_graph_want(g, node);
         CHECK(run(g, node, sheet, (size_t)(3 * W * H * frames)) == KG_OK, "%s", kg_error_last()->message);
         for (int t = 0; t < frames; ++t)
@@ -234,7 +223,7 @@ static void test_node(void)
 static void refused(kg_status status, const char *why, const char *path, int64_t first, int64_t frames)
 {
     kg_graph *g = graph_new();
-    CHECK(ADD(g, "video.load", text("path", path), whole("first", first), whole("frames", frames)) < 0, "%s", path);
+    CHECK(ADD(g, "video.load", arg_text("path", path), arg_int("first", first), arg_int("frames", frames)) < 0, "%s", path);
     CHECK(!strncmp(kg_error_last()->path, "video.load", 10));
     CHECK(failed_with(status, why));
     kg_graph_free(g);
@@ -283,7 +272,7 @@ static void test_cut(void)
     /* Changed between graph and run. */
     test_write("cut.mp4", all, n);
     kg_graph *g = graph_new();
-    int sheet = ADD(g, "image.sheet", from("video", ADD(g, "video.load", text("path", "cut.mp4"))));
+    int sheet = ADD(g, "image.sheet", arg_node("video", ADD(g, "video.load", arg_text("path", "cut.mp4")), 0));
     CHECK(sheet >= 0 && kg_graph_want(g, sheet) == KG_OK, "%s", kg_error_last()->message);
     test_write("cut.mp4", all, n / 2);
     CHECK(run(g, sheet, NULL, 0) == KG_INPUT && failed_with(KG_INPUT, "has changed since"));

@@ -3,20 +3,13 @@
 #ifndef KG_TESTS_NODES_GOLDEN_RUN_H
 #define KG_TESTS_NODES_GOLDEN_RUN_H
 
-#include "core/run.h"
 #include "tests/device.h"
 #include "tests/golden.h"
+#include "tests/graph.h"
 
 typedef struct session { kg_files *files; kg_graph *graph; } session;
 
-static inline kg_arg arg_node(const char *name, int node, int port)
-{
-    return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node, .port = port};
-}
-static inline kg_arg arg_int(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
-static inline kg_arg arg_real(const char *name, double r) { return (kg_arg){.name = name, .kind = KG_A_REAL, .r = r}; }
-static inline kg_arg arg_text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }
-#define ADD(s, type, ...) session_add(s, type, (const kg_arg[]){__VA_ARGS__}, (int)(sizeof((const kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)))
+#define ADD(s, type, ...) session_add(s, type, ARGS(__VA_ARGS__))
 
 static inline void session_open(session *s, const char *folder)
 {

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "core/exec.h"
-#include "core/run.h"
 #include "kernels/kernel.h"
 #include "nodes/lib/media.h"
 #include "nodes/lib/provenance.h"
+#include "tests/graph.h"
 
 static const char note[] = "{\"seed\": 7}";
 static kg_files *files;
@@ -89,28 +89,16 @@ KG_NODE(test_ramp) = { /* table */
 };
 
 /* ---- helpers ---- */
-static kg_arg text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }
-static kg_arg whole(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
-static kg_arg from(const char *name, int node) { return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node}; }
-#define ADD(g, type, ...) \
-    kg_graph_add((g), (type), NULL, (kg_arg[]){__VA_ARGS__}, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)))
+#define ADD(g, type, ...) kg_graph_add(g, type, NULL, ARGS(__VA_ARGS__))
 
 static kg_graph *graph_new(void)
 {
     return kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
 }
 
-/* Runs the graph; value (may be NULL) receives output 0 of node. */
 static kg_status run(kg_graph *g, int node, void *value, size_t bytes)
 {
-    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = device, .budget = (size_t)1 << 30, .provenance = note});
-    kg_run *r = p ? kg_run_start(p) : NULL;
-    kg_status s = r ? kg_run_wait(r) : kg_error_last()->status;
-    if (r && s == KG_OK && value)
-        s = kg_run_value(r, node, 0, 0, value, bytes);
-    kg_run_free(r);
-    kg_plan_free(p);
-    return s;
+    return graph_value(g, &(kg_plan_options){.device = device, .budget = (size_t)1 << 30, .provenance = note}, node, value, bytes);
 }
 
 static int failed_with(kg_status status, const char *part)
@@ -139,12 +127,12 @@ static void test_sheet(void)
     enum { W = 3 * 8 + 2 * 2, H = 2 * 6 + 2 };
     uint8_t sheet[3 * W * H], again[3 * W * H];
     kg_graph *g = graph_new();
-    int video = ADD(g, "test.clip", whole("frames", 5));
-    int node = ADD(g, "image.sheet", from("video", video), whole("columns", 3));
+    int video = ADD(g, "test.clip", arg_int("frames", 5));
+    int node = ADD(g, "image.sheet", arg_node("video", video, 0), arg_int("columns", 3));
     CHECK(node >= 0, "%s", kg_error_last()->message);
     const kg_desc *d = kg_graph_desc(g, node, 0);
     CHECK(d->shape[0] == H && d->shape[1] == W && d->shape[2] == 3);
-    CHECK(ADD(g, "image.save", from("image", node), text("path", "sheet.png")) >= 0);
+    CHECK(ADD(g, "image.save", arg_node("image", node, 0), arg_text("path", "sheet.png")) >= 0);
     kg_graph_want(g, node);
     kg_graph_want(g, 2);
     CHECK(run(g, node, sheet, sizeof sheet) == KG_OK, "%s", kg_error_last()->message);
@@ -155,7 +143,7 @@ static void test_sheet(void)
     CHECK(sheet[3 * 8] == 32 && sheet[3 * 6 * W] == 32);
     kg_graph_free(g);
     g = graph_new();
-    int load = ADD(g, "image.load", text("path", "sheet.png"));
+    int load = ADD(g, "image.load", arg_text("path", "sheet.png"));
     kg_graph_want(g, load);
     CHECK(run(g, load, again, sizeof again) == KG_OK && !memcmp(sheet, again, sizeof sheet), "%s", kg_error_last()->message);
     CHECK(says_note("sheet.png"));
@@ -166,13 +154,13 @@ static void test_sheet_choice(void)
 {
     uint8_t sheet[3 * 3 * 2 * 2];
     kg_graph *g = graph_new();
-    int video = ADD(g, "test.clip", whole("frames", 9), whole("width", 2), whole("height", 2));
-    int node = ADD(g, "image.sheet", from("video", video), whole("count", 3), whole("columns", 9), whole("gap", 0));
+    int video = ADD(g, "test.clip", arg_int("frames", 9), arg_int("width", 2), arg_int("height", 2));
+    int node = ADD(g, "image.sheet", arg_node("video", video, 0), arg_int("count", 3), arg_int("columns", 9), arg_int("gap", 0));
     kg_graph_want(g, node);
     CHECK(run(g, node, sheet, sizeof sheet) == KG_OK, "%s", kg_error_last()->message);
     CHECK(sheet[3 * 6 + 3] == 0 && sheet[3 * 8 + 3] == 40 && sheet[3 * 10 + 3] == 80);
-    int huge = ADD(g, "test.clip", whole("frames", 100), whole("width", 4000), whole("height", 4000));
-    CHECK(ADD(g, "image.sheet", from("video", huge)) < 0 && failed_with(KG_USAGE, "at most"));
+    int huge = ADD(g, "test.clip", arg_int("frames", 100), arg_int("width", 4000), arg_int("height", 4000));
+    CHECK(ADD(g, "image.sheet", arg_node("video", huge, 0)) < 0 && failed_with(KG_USAGE, "at most"));
     kg_graph_free(g);
 }
 
@@ -180,14 +168,14 @@ static void test_crop_of_one_image(void)
 {
     uint8_t out[3 * 4 * 4];
     kg_graph *g = graph_new();
-    int image = ADD(g, "image.load", text("path", "sheet.png"));
-    int crop = ADD(g, "video.crop", from("video", image), whole("width", 4), whole("height", 4));
-    int sheet = ADD(g, "image.sheet", from("video", crop));
+    int image = ADD(g, "image.load", arg_text("path", "sheet.png"));
+    int crop = ADD(g, "video.crop", arg_node("video", image, 0), arg_int("width", 4), arg_int("height", 4));
+    int sheet = ADD(g, "image.sheet", arg_node("video", crop, 0));
     CHECK(sheet >= 0, "%s", kg_error_last()->message);
     kg_graph_want(g, sheet);
     CHECK(run(g, sheet, out, sizeof out) == KG_OK, "%s", kg_error_last()->message);
     CHECK(out[0] == 10 && out[11] == 10 && out[12] == 32 && out[35] == 32 && out[36] == 40);   /* frame 1, the gap, frame 4 */
-    CHECK(ADD(g, "video.crop", from("video", image), whole("width", 29)) < 0 && failed_with(KG_USAGE, "28x14 to 29x14"));
+    CHECK(ADD(g, "video.crop", arg_node("video", image, 0), arg_int("width", 29)) < 0 && failed_with(KG_USAGE, "28x14 to 29x14"));
     kg_graph_free(g);
 }
 
@@ -195,17 +183,18 @@ static void test_crop_of_one_image(void)
 static void test_video_save(void)
 {
     kg_graph *g = graph_new();
-    int video = ADD(g, "test.clip", whole("frames", 9), whole("width", 64), whole("height", 48));
-    int crop = ADD(g, "video.crop", from("video", video), whole("width", 60), whole("height", 40));
-    int save = ADD(g, "video.save", from("video", crop), text("path", "clip.mp4"));
-    int sheet = ADD(g, "image.sheet", from("video", crop), whole("count", 4));
-    int save_sheet = ADD(g, "image.save", from("image", sheet), text("path", "clip.png"));
+    int video = ADD(g, "test.clip", arg_int("frames", 9), arg_int("width", 64), arg_int("height", 48));
+    int crop = ADD(g, "video.crop", arg_node("video", video, 0), arg_int("width", 60), arg_int("height", 40));
+    int save = ADD(g, "video.save", arg_node("video", crop, 0), arg_text("path", "clip.mp4"));
+    int sheet = ADD(g, "image.sheet", arg_node("video", crop, 0), arg_int("count", 4));
+    int save_sheet = ADD(g, "image.save", arg_node("image", sheet, 0), arg_text("path", "clip.png"));
     CHECK(save >= 0 && save_sheet >= 0, "%s", kg_error_last()->message);
     CHECK(run(g, 0, NULL, 0) == KG_OK, "%s", kg_error_last()->message);
     CHECK(says_note("clip.mp4") && says_note("clip.png"));
-    CHECK(ADD(g, "video.save", from("video", crop), text("path", "../up.mp4")) < 0 && failed_with(KG_USAGE, "may not write"));
-    CHECK(ADD(g, "video.save", from("video", sheet), text("path", "a.mp4"), whole("crf", 99)) < 0 && failed_with(KG_USAGE, "out of range"));
-    CHECK(ADD(g, "image.save", from("image", crop), text("path", "a.png")) < 0 && kg_error_last()->status == KG_USAGE);
+    CHECK(ADD(g, "video.save", arg_node("video", crop, 0), arg_text("path", "../up.mp4")) < 0 && failed_with(KG_USAGE, "may not write"));
+    CHECK(ADD(g, "video.save", arg_node("video", sheet, 0), arg_text("path", "a.mp4"), arg_int("crf", 99)) < 0 &&
+          failed_with(KG_USAGE, "out of range"));
+    CHECK(ADD(g, "image.save", arg_node("image", crop, 0), arg_text("path", "a.png")) < 0 && kg_error_last()->status == KG_USAGE);
     kg_error_clear();
     kg_graph_free(g);
 }
@@ -217,8 +206,8 @@ static void test_full_disk(void)
     getrlimit(RLIMIT_FSIZE, &r);
     signal(SIGXFSZ, SIG_IGN);
     kg_graph *g = graph_new();
-    int video = ADD(g, "test.clip", whole("frames", 20), whole("width", 640), whole("height", 480));
-    CHECK(ADD(g, "video.save", from("video", video), text("path", "full.mp4"), whole("crf", 1)) >= 0);
+    int video = ADD(g, "test.clip", arg_int("frames", 20), arg_int("width", 640), arg_int("height", 480));
+    CHECK(ADD(g, "video.save", arg_node("video", video, 0), arg_text("path", "full.mp4"), arg_int("crf", 1)) >= 0);
     setrlimit(RLIMIT_FSIZE, &(struct rlimit){1500, r.rlim_max});
     CHECK(run(g, 0, NULL, 0) == KG_FAILED);
     setrlimit(RLIMIT_FSIZE, &r);
@@ -233,16 +222,16 @@ static void test_latents(void)
     float got[120];
     kg_graph *g = graph_new();
     int ramp = kg_graph_add(g, "test.ramp", NULL, NULL, 0);
-    int pick = ADD(g, "latent.pick", from("latent", ramp), whole("index", 2));
-    CHECK(ADD(g, "latent.save", from("latent", pick), text("path", "x.safetensors"), text("name", "noise")) >= 0);
+    int pick = ADD(g, "latent.pick", arg_node("latent", ramp, 0), arg_int("index", 2));
+    CHECK(ADD(g, "latent.save", arg_node("latent", pick, 0), arg_text("path", "x.safetensors"), arg_text("name", "noise")) >= 0);
     CHECK(run(g, 0, NULL, 0) == KG_OK, "%s", kg_error_last()->message);
     CHECK(says_note("x.safetensors"));
-    CHECK(ADD(g, "latent.save", from("latent", ramp), text("path", "y.safetensors")) < 0 && failed_with(KG_USAGE, "list of 3"));
-    CHECK(ADD(g, "latent.pick", from("latent", ramp), whole("index", 3)) < 0 && failed_with(KG_USAGE, "out of range"));
-    CHECK(ADD(g, "latent.load", text("path", "x.safetensors")) < 0 && failed_with(KG_INPUT, "no tensor 'latent'"));
-    CHECK(ADD(g, "latent.load", text("path", "x.safetensors"), text("kind", "image")) < 0 && failed_with(KG_USAGE, "no kind"));
-    CHECK(ADD(g, "latent.load", text("path", "none.safetensors")) < 0 && failed_with(KG_INPUT, "none.safetensors"));
-    int load = ADD(g, "latent.load", text("path", "x.safetensors"), text("name", "noise"));
+    CHECK(ADD(g, "latent.save", arg_node("latent", ramp, 0), arg_text("path", "y.safetensors")) < 0 && failed_with(KG_USAGE, "list of 3"));
+    CHECK(ADD(g, "latent.pick", arg_node("latent", ramp, 0), arg_int("index", 3)) < 0 && failed_with(KG_USAGE, "out of range"));
+    CHECK(ADD(g, "latent.load", arg_text("path", "x.safetensors")) < 0 && failed_with(KG_INPUT, "no tensor 'latent'"));
+    CHECK(ADD(g, "latent.load", arg_text("path", "x.safetensors"), arg_text("kind", "image")) < 0 && failed_with(KG_USAGE, "no kind"));
+    CHECK(ADD(g, "latent.load", arg_text("path", "none.safetensors")) < 0 && failed_with(KG_INPUT, "none.safetensors"));
+    int load = ADD(g, "latent.load", arg_text("path", "x.safetensors"), arg_text("name", "noise"));
     CHECK(load >= 0 && kg_graph_desc(g, load, 0)->rank == 4 && !strcmp(kg_graph_desc(g, load, 0)->kind, "latent/wan21"));
     kg_graph_want(g, load);
     CHECK(run(g, load, got, sizeof got) == KG_OK, "%s", kg_error_last()->message);
@@ -265,7 +254,7 @@ static void test_latent_of_others(void)
     fclose(f);
     float got[2] = {0};
     kg_graph *g = graph_new();
-    int load = ADD(g, "latent.load", text("path", "bf16.safetensors"), text("name", "samples"));
+    int load = ADD(g, "latent.load", arg_text("path", "bf16.safetensors"), arg_text("name", "samples"));
     CHECK(load >= 0 && kg_graph_desc(g, load, 0)->rank == 4, "%s", kg_error_last()->message);
     kg_graph_want(g, load);
     CHECK(run(g, load, got, sizeof got) == KG_OK && got[0] == 1 && got[1] == -2, "%s", kg_error_last()->message);

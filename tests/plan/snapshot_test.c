@@ -8,8 +8,8 @@
 #include <cjson/cJSON.h>
 #include <unistd.h>
 
-#include "core/run.h"
 #include "kernels/kernel.h"
+#include "tests/graph.h"
 #include "tests/sparse.h"
 #include "tests/test.h"
 
@@ -64,13 +64,9 @@ static int card(kg_device *d, const char *name)
 }
 
 /* ---- graphs ---- */
-#define TEXT(n, v) {.name = n, .kind = KG_A_TEXT, .s = v}
-#define INT(n, v) {.name = n, .kind = KG_A_INT, .i = v}
-#define NODE(n, v, p) {.name = n, .kind = KG_A_NODE, .node = v, .port = p}
-#define ADD(g, type, ...) \
-    add(g, type, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)), (kg_arg[]){__VA_ARGS__})
+#define ADD(g, type, ...) add(g, type, ARGS(__VA_ARGS__))
 
-static int add(kg_graph *g, const char *type, int n, const kg_arg *args)
+static int add(kg_graph *g, const char *type, const kg_arg *args, int n)
 {
     int node = kg_graph_add(g, type, NULL, args, n);
     CHECK(node >= 0, "%s: %s %s", type, kg_error_last()->message, kg_error_last()->hint);
@@ -89,22 +85,22 @@ static kg_graph *graph_new(const graph *o)
 {
     static const int64_t seeds[] = {1, 2, 3, 4};
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_BF16});
-    int model = ADD(g, "wan.model", TEXT("path", in_folder(o->model))), low = -1;
-    int vae = ADD(g, "wan.vae", TEXT("path", in_folder("vae.safetensors")));
-    int load = ADD(g, "text.load", TEXT("path", in_folder("umt5.safetensors")), TEXT("tokenizer", TOKENIZER));
-    int text = ADD(g, "text.umt5", NODE("model", load, 0), TEXT("prompt", "a red circle moves left over a blue background"));
+    int model = ADD(g, "wan.model", arg_text("path", in_folder(o->model))), low = -1;
+    int vae = ADD(g, "wan.vae", arg_text("path", in_folder("vae.safetensors")));
+    int load = ADD(g, "text.load", arg_text("path", in_folder("umt5.safetensors")), arg_text("tokenizer", TOKENIZER));
+    int text = ADD(g, "text.umt5", arg_node("model", load, 0), arg_text("prompt", "a red circle moves left over a blue background"));
     if (o->low)
-        low = ADD(g, "wan.model", TEXT("path", in_folder(o->low)));
-    kg_arg args[] = {NODE("model", model, 0), NODE("text", text, 0), NODE("negative", text, 1), INT("width", o->width),
-                     INT("height", o->height), INT("frames", o->frames), INT("steps", 50),
-                     {.name = "seed", .kind = KG_A_INTS, .list = seeds, .n = o->seeds}, NODE("model_low", low, 0)};
-    int x = add(g, "wan.sample", low < 0 ? 8 : 9, args);
+        low = ADD(g, "wan.model", arg_text("path", in_folder(o->low)));
+    kg_arg args[] = {arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", text, 1), arg_int("width", o->width),
+                     arg_int("height", o->height), arg_int("frames", o->frames), arg_int("steps", 50),
+                     {.name = "seed", .kind = KG_A_INTS, .list = seeds, .n = o->seeds}, arg_node("model_low", low, 0)};
+    int x = add(g, "wan.sample", args, low < 0 ? 8 : 9);
     for (int i = 0; i < o->seeds; ++i) {
         char name[32];
         snprintf(name, sizeof name, "out-%d.mp4", i);
-        int latent = o->seeds > 1 ? ADD(g, "latent.pick", NODE("latent", x, 0), INT("index", i)) : x;
-        int frames = ADD(g, "wan.decode", NODE("vae", vae, 0), NODE("latent", latent, 0));
-        kg_graph_want(g, ADD(g, "video.save", NODE("video", frames, 0), TEXT("path", in_folder(name))));
+        int latent = o->seeds > 1 ? ADD(g, "latent.pick", arg_node("latent", x, 0), arg_int("index", i)) : x;
+        int frames = ADD(g, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", latent, 0));
+        kg_graph_want(g, ADD(g, "video.save", arg_node("video", frames, 0), arg_text("path", in_folder(name))));
     }
     return g;
 }

@@ -15,6 +15,7 @@
 
 #include "core/run.h"
 #include "kernels/kernel.h"
+#include "tests/graph.h"
 #include "tools/bench/bench.h"
 
 typedef struct options {
@@ -29,10 +30,6 @@ static int fail(void)
     fprintf(stderr, "kg_bench: %s: %s %s\n", e->path, e->message, e->hint);
     return 1;
 }
-
-static kg_arg arg_node(const char *name, int node) { return (kg_arg){.name = name, .kind = KG_A_NODE, .node = node}; }
-static kg_arg arg_text(const char *name, const char *s) { return (kg_arg){.name = name, .kind = KG_A_TEXT, .s = s}; }
-static kg_arg arg_int(const char *name, int64_t i) { return (kg_arg){.name = name, .kind = KG_A_INT, .i = i}; }
 
 static int load(kg_graph *g, const char *path, const char *name, const char *kind)
 {
@@ -51,7 +48,7 @@ static int build(kg_graph *g, const options *o)
     sscanf(o->size, "%dx%d", &width, &height);
     if (model < 0)
         return -1;
-    kg_arg a[8] = {arg_node("model", model), arg_int("runs", o->runs), arg_text("precision", o->precision)};
+    kg_arg a[8] = {arg_node("model", model, 0), arg_int("runs", o->runs), arg_text("precision", o->precision)};
     if (!strcmp(o->what, "text")) {
         a[3] = arg_text("prompt", o->prompt);
         return kg_graph_add(g, "bench.text", NULL, a, 4);
@@ -63,12 +60,12 @@ static int build(kg_graph *g, const options *o)
         return kg_graph_add(g, "bench.encode", NULL, a, 6);
     }
     latent = load(g, o->inputs, "latent", "latent/wan21");
-    a[3] = arg_node("latent", latent);
+    a[3] = arg_node("latent", latent, 0);
     a[4] = (kg_arg){.name = "keep", .kind = KG_A_BOOL, .i = o->out != NULL};
     if (latent < 0 || strcmp(o->what, "dit"))
         return latent < 0 ? -1 : kg_graph_add(g, "bench.decode", NULL, a, 5);
     text = load(g, o->inputs, "text", "embedding/umt5");
-    a[5] = arg_node("text", text);
+    a[5] = arg_node("text", text, 0);
     return text < 0 ? -1 : kg_graph_add(g, "bench.forward", NULL, a, 6);
 }
 

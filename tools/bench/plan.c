@@ -20,6 +20,7 @@
 #include "cache/cache.h"
 #include "core/plan_internal.h"
 #include "kernels/kernel.h"
+#include "tests/graph.h"
 #include "tests/sparse.h"
 
 #define TOKENIZER KG_SOURCE_DIR "/graphs/demo/spiece.model"
@@ -66,18 +67,14 @@ static void say(const char *what, double *ms, double bar, const char *more)
 }
 
 /* ---- the graph of graphs/wan_t2v.lua ---- */
-static int add(kg_graph *g, const char *type, int n, const kg_arg *args)
+static int add(kg_graph *g, const char *type, const kg_arg *args, int n)
 {
     int node = kg_graph_add(g, type, NULL, args, n);
     if (node < 0)
         fail(type);
     return node;
 }
-#define TEXT(n, v) {.name = n, .kind = KG_A_TEXT, .s = v}
-#define INT(n, v) {.name = n, .kind = KG_A_INT, .i = v}
-#define NODE(n, v, p) {.name = n, .kind = KG_A_NODE, .node = v, .port = p}
-#define ADD(g, type, ...) \
-    add(g, type, (int)(sizeof((kg_arg[]){__VA_ARGS__}) / sizeof(kg_arg)), (kg_arg[]){__VA_ARGS__})
+#define ADD(g, type, ...) add(g, type, ARGS(__VA_ARGS__))
 
 static void make_models(void)
 {
@@ -88,14 +85,14 @@ static void make_models(void)
 
 static void video_graph(kg_graph *g, int steps)
 {
-    int model = ADD(g, "wan.model", TEXT("path", in_folder("dit.safetensors")));
-    int vae = ADD(g, "wan.vae", TEXT("path", in_folder("vae.safetensors")));
-    int load = ADD(g, "text.load", TEXT("path", in_folder("umt5.safetensors")), TEXT("tokenizer", TOKENIZER));
-    int text = ADD(g, "text.umt5", NODE("model", load, 0), TEXT("prompt", "a red circle moves left over a blue background"));
-    int x = ADD(g, "wan.sample", NODE("model", model, 0), NODE("text", text, 0), NODE("negative", text, 1), INT("width", 832),
-                INT("height", 480), INT("frames", 81), INT("steps", steps));
-    int frames = ADD(g, "wan.decode", NODE("vae", vae, 0), NODE("latent", x, 0));
-    int save = ADD(g, "video.save", NODE("video", frames, 0), TEXT("path", in_folder("out.mp4")));
+    int model = ADD(g, "wan.model", arg_text("path", in_folder("dit.safetensors")));
+    int vae = ADD(g, "wan.vae", arg_text("path", in_folder("vae.safetensors")));
+    int load = ADD(g, "text.load", arg_text("path", in_folder("umt5.safetensors")), arg_text("tokenizer", TOKENIZER));
+    int text = ADD(g, "text.umt5", arg_node("model", load, 0), arg_text("prompt", "a red circle moves left over a blue background"));
+    int x = ADD(g, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", text, 1),
+                arg_int("width", 832), arg_int("height", 480), arg_int("frames", 81), arg_int("steps", steps));
+    int frames = ADD(g, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", x, 0));
+    int save = ADD(g, "video.save", arg_node("video", frames, 0), arg_text("path", in_folder("out.mp4")));
     kg_graph_want(g, save);
 }
 
@@ -213,7 +210,7 @@ static double latent_run(kg_files *files, int hit, double *planned, double *cpu)
     kg_cache *c = kg_cache_open(&(kg_cache_options){.path = in_folder("hits.sqlite")});
     kg_device *d = kg_cpu_new(0);
     kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
-    kg_graph_want(g, ADD(g, "bench.latent", INT("seed", 7)));
+    kg_graph_want(g, ADD(g, "bench.latent", arg_int("seed", 7)));
     double began = now(), busy = read_clock(CLOCK_PROCESS_CPUTIME_ID);
     kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = d, .cache = c});
     *planned = now() - began;
