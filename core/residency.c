@@ -404,9 +404,8 @@ kg_status kg_residency(kg_tier *t)
         if (s == KG_OK)
             s = keep_phase(&w, &w.phases[p], slots, bytes);
     }
-    if (s == KG_OK) {
+    if (s == KG_OK)
         s = hold(&w);
-    }
     if (s == KG_OK) {
         reach_back(t);
         s = make_loads(&w);

@@ -52,7 +52,7 @@ kg_device *kino_device(const kino_options *o)
     }
     if (!strcmp(name, "auto") && KG_CUDA_BUILT) {
         kg_device *d = card(o, 0);
-        if (d || kg_error_last()->status == KG_USAGE)
+        if (d || kg_error_last()->status == KG_USAGE || kg_error_last()->status == KG_INPUT)
             return d;
         kg_log("on the CPU: %s", kg_error_last()->message);
         kg_error_clear();
@@ -145,7 +145,7 @@ kg_status kino_devices(const kino_options *o)
         char name[32];
         snprintf(name, sizeof name, "cuda:%d", i);
         began = now();
-        d = kg_cuda_new(i);
+        d = card(o, i);
         show(o, name, d, now() - began, 0);
     }
     if (o->json)

@@ -41,7 +41,7 @@ kg_status kino_tuned(kg_device *d)
     return s;
 }
 
-typedef struct search { const kino_options *o; FILE *f; int found, tried; } search;
+typedef struct search { FILE *f; int found, tried; } search;
 
 static int take(void *arg, const char *line, const char *words)
 {
@@ -73,7 +73,7 @@ static kg_status tune_into(const kino_options *o, kg_device *d, char *path)
 {
     char part[4200];
     snprintf(part, sizeof part, "%s.%ld", path, (long)getpid());
-    search s = {o, folder_of(path) == KG_OK ? fopen(part, "w") : NULL, 0, 0};
+    search s = {.f = folder_of(path) == KG_OK ? fopen(part, "w") : NULL};
     if (!s.f)
         return kg_error_last()->status ? kg_error_last()->status : kg_fail(KG_FAILED, "cannot write %s: %s", part, strerror(errno));
     fprintf(s.f, "%s\n", d->tag);

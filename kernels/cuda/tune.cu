@@ -188,7 +188,7 @@ static kg_status read_rows(char *text, kg_lt_row *rows, int *n)
 
 extern "C" kg_status kg_cuda_tuned(kg_device *d, const char *text)
 {
-    const size_t tag = strlen(d->tag), used = strlen(d->tag);
+    const size_t tag = strlen(d->tag);
     if (strncmp(text, d->tag, tag) || text[tag] != '\n') {
         kg_log("what kino tune found is for other libraries or another card, and is left aside (%.*s)", (int)strcspn(text, "\n"), text);
         return KG_OK;
@@ -199,7 +199,7 @@ extern "C" kg_status kg_cuda_tuned(kg_device *d, const char *text)
     kg_status s = copy && rows ? read_rows(copy, rows, &n) : kg_fail(KG_FAILED, "out of host memory");
     if (s == KG_OK && n) {
         kg_cuda_linear_tuned(rows, n);
-        snprintf(d->tag + used, sizeof d->tag - used, " tuned %08x", (unsigned)hash_of(text));
+        snprintf(d->tag + tag, sizeof d->tag - tag, " tuned %08x", (unsigned)hash_of(text));
     }
     free(copy);
     free(rows);

@@ -31,7 +31,7 @@ typedef struct wan_dit {
     kg_tensor rope;            /* f32 [tokens, 64, 2]                                                       */
     kg_tensor context[2];      /* act [512, dim]: prompt, negative                                          */
     int contexts;
-    int ffn_chunks;
+    int ffn_chunks;            /* times the parts that the feed forward has by itself                      */
 } wan_dit;
 /* One evaluation: the velocity of `latent` under context `context`. */
 typedef struct wan_branch { kg_tensor latent, velocity; int context; } wan_branch;

@@ -5,8 +5,8 @@
  *     KG_PROFILE_WINDOW=A      only what lies between the first and the last kernel whose name holds A: "patches" is the denoising
  *                              loop of a transformer, from the first forward's first kernel to the last one's last
  *
- * The table: time the card was busy with a kernel and idle, the longest gaps, then kernels by time. Records come from CUPTI; a kernel is
- * measured where it runs, at about a microsecond of cost for its launch. */
+ * The table: time the card was busy with a kernel and idle, the longest gaps, then kernels by time. Records come from CUPTI: a kernel is
+ * measured on the card. Launches cost more than without. */
 #include <cupti.h>
 #include <pthread.h>
 #include <stdint.h>
