@@ -332,6 +332,7 @@ static kg_status start(kg_cuda *c)
 kg_device *kg_cuda_new(int index)
 {
     int cc = 0, sms = 0;
+    const double began = now();
     if (kg_cuda_find(index, &cc, &sms) != KG_OK)
         return NULL;
     kg_cuda *c = new (std::nothrow) kg_cuda();
@@ -339,6 +340,7 @@ kg_device *kg_cuda_new(int index)
         kg_fail(KG_FAILED, "out of host memory");
         return NULL;
     }
+    c->took[KG_TOOK_DRIVER] = now() - began;       /* the first question starts it */
     c->index = index;
     c->cc = cc;
     c->sms = sms;

@@ -60,7 +60,7 @@ struct kg_later {
     bool ends;
 };
 
-enum { KG_TOOK_LIBRARIES, KG_TOOK_NVML, KG_TOOK_CONTEXT, KG_TOOK_KERNELS, KG_TOOK_HANDLES, KG_TOOK_MEASURES, KG_TOOKS };
+enum { KG_TOOK_DRIVER, KG_TOOK_LIBRARIES, KG_TOOK_NVML, KG_TOOK_CONTEXT, KG_TOOK_KERNELS, KG_TOOK_HANDLES, KG_TOOK_MEASURES, KG_TOOKS };
 struct kg_cuda {
     kg_device device;                  /* first: a kg_device * is a kg_cuda *                      */
     int index, cc, sms;

@@ -511,18 +511,28 @@ extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
 }
 
 /* ---- for tuning ---- */
+/* The usual rows come first, so the first one is what a product without a row in the table gets. What is proposed for half, twice and
+ * four times as many is tried as well: the library names few, and their order is a guess. */
 extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg_lt_config *out, int most)
 {
-    cublasLtMatmulAlgo_t algo[CANDIDATES];
-    product p = {};
-    p.is = key_of(x, a);
-    const cublasLtEpilogue_t epilogue = epilogue_of(p.is.bias, p.is.gelu && p.is.out != KG_F32);
-    int n = describe(&p, usual_rows(&p.is), epilogue) ? proposals(kg_cuda_lt(x), &p, algo, most < CANDIDATES ? most : (int)CANDIDATES) : 0;
-    for (int i = 0; i < n; ++i) {
-        int split, reduction;
-        read_config(&algo[i], &out[i], &split, &reduction);
+    const key is = key_of(x, a);
+    const cublasLtEpilogue_t epilogue = epilogue_of(is.bias, is.gelu && is.out != KG_F32);
+    const int64_t usual = usual_rows(&is), rows[] = {usual, usual / 2, 2 * usual, 4 * usual};
+    int n = 0;
+    for (int64_t m : rows) {
+        cublasLtMatmulAlgo_t algo[CANDIDATES];
+        product p = {};
+        p.is = is;
+        const int found = describe(&p, m, epilogue) ? proposals(kg_cuda_lt(x), &p, algo, CANDIDATES) : 0;
+        for (int i = 0; i < found && n < most; ++i) {
+            int split, reduction, known = 0;
+            read_config(&algo[i], &out[n], &split, &reduction);
+            for (int k = 0; k < n; ++k)
+                known |= !memcmp(&out[k], &out[n], sizeof *out);
+            n += !known;
+        }
+        release(&p);
     }
-    release(&p);
     return n;
 }
 

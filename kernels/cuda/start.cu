@@ -258,10 +258,10 @@ void kg_cuda_describe(const kg_device *d, char *out, size_t n)
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     snprintf(out, n, "compute capability %d.%d, %d multiprocessors, %.1f GiB (%.1f free, %.2f of it taken by this process), host to "
-             "device %.1f GB/s, memory %.0f GB/s read and written, driver CUDA %d.%d, runtime %d.%d; start: NVML %.2f s, "
-             "context %.2f, kernels %.2f, waiting for libraries %.2f, handles %.2f, measuring %.2f", c->cc / 10, c->cc % 10, c->sms,
+             "device %.1f GB/s, memory %.0f GB/s read and written, driver CUDA %d.%d, runtime %d.%d; start: driver %.2f s, "
+             "NVML %.2f, context %.2f, kernels %.2f, waiting for libraries %.2f, handles %.2f, measuring %.2f", c->cc / 10, c->cc % 10, c->sms,
              (double)total / gib, (double)there / gib, (double)d->profile.fixed / gib, d->profile.copy / 1e9,
              d->profile.rate[KG_C_ROWS] / 0.9e9, driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10,
-             c->took[KG_TOOK_NVML], c->took[KG_TOOK_CONTEXT], c->took[KG_TOOK_KERNELS], c->took[KG_TOOK_LIBRARIES],
-             c->took[KG_TOOK_HANDLES], c->took[KG_TOOK_MEASURES]);
+             c->took[KG_TOOK_DRIVER], c->took[KG_TOOK_NVML], c->took[KG_TOOK_CONTEXT], c->took[KG_TOOK_KERNELS],
+             c->took[KG_TOOK_LIBRARIES], c->took[KG_TOOK_HANDLES], c->took[KG_TOOK_MEASURES]);
 }
