@@ -18,7 +18,8 @@ typedef struct kg_profile {        /* measured, or loaded from JSON (core/profil
     size_t memory;                 /* bytes the device has                                         */
     size_t fixed;                  /* bytes the process holds before the pool (context, libraries), measured by the
                                       device after everything was loaded                           */
-    size_t host_fixed;             /* discrete: page-locked host bytes the device holds itself (its ring) */
+    size_t host_fixed;             /* discrete: host bytes of the process beside the plan: its own after the start, what
+                                      the device's libraries come to take, the device's page-locked ring */
     double rate[8];                /* FLOP/s by kg_class; KG_C_ROWS and KG_C_HOST in bytes/s       */
     double copy;                   /* host to device, bytes/s                                      */
     double disk;                   /* file to host, bytes/s                                        */

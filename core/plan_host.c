@@ -96,7 +96,7 @@ kg_status kg_plan_refuse_host(const kg_plan *p)
     const double mib = 1048576.0;
     size_t budget = p->options.host_budget, stays = p->options.device->profile.host_fixed;
     kg_fail(KG_NOFIT,
-            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB page-locked by the device, %.1f MiB "
+            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of the process and the device, %.1f MiB "
             "staging, %.1f MiB for host work and values)",
             (double)p->host.shortfall / mib, (double)budget / mib, (double)stays / mib, (double)p->stage / mib,
             (double)(p->host_peak - stays - p->stage) / mib);

@@ -5,8 +5,8 @@
  *    "rows": 3e11, "host": 2e10}, "copy": 1.2e10, "disk": 2e9, "launch": 5e-6}
  *
  * Sizes are bytes, rates per second. Every field must be there, once, and no other: a plan made from a
- * misspelt profile would look right and be wrong. Only "host_fixed" (page-locked bytes the device holds
- * on the host) may be left out: it came later, and is 0 then. */
+ * misspelt profile would look right and be wrong. Only "host_fixed" (what the process and the device
+ * take on the host beside the plan) may be left out: it came later, and is 0 then. */
 #include "core/front.h"
 
 #include <cjson/cJSON.h>

@@ -8,7 +8,8 @@
  * An algorithm is chosen by (n, k, types, epilogue, compute capability): from the table, else the first heuristic for a fixed number
  * of rows, without split-K. So neither the rows of a call (but for whole texts) nor free memory nor a timing changes a bit. The
  * library's kernels for many rows hand out their tiles by a counter of four bytes, which is all the workspace they have.
- * Prepared products are kept for the life of the process in a list that only grows; a model uses a few dozen. */
+ * Prepared products are kept for the life of the process in a list that only grows; a model uses a few dozen. A plan asks for its
+ * own ahead of the run (later.cu). */
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/vec.cuh"
 
@@ -32,6 +33,7 @@ struct product {
     cublasLtMatmulAlgo_t algo;
     int adds_bias, adds_gelu;      /* in the epilogue */
     int found;                     /* 0: cuBLASLt has none */
+    std::once_flag prepared;       /* all of it but is and next; by the device's second thread, or by who comes to need it */
     product *next;
 };
 
@@ -209,7 +211,7 @@ static cublasLtEpilogue_t epilogue_of(int bias, int gelu)
 /* The whole epilogue, or bias alone, or none. GELU of f32 is always a pass of our own: the library's tanh has some eleven bits. */
 static void prepare(cublasLtHandle_t lt, product *p)
 {
-    const kg_lt_config *row = products.forced ? &products.force : tabled(&p->is);
+    const kg_lt_config *row = p->is.forced ? &products.force : tabled(&p->is);
     const int gelu = p->is.gelu && p->is.out != KG_F32, bias = p->is.bias, tries[3][2] = {{bias, gelu}, {bias, 0}, {0, 0}};
     for (int i = 0; i < 3 && !p->found; ++i) {
         p->adds_bias = tries[i][0], p->adds_gelu = tries[i][1];
@@ -218,25 +220,36 @@ static void prepare(cublasLtHandle_t lt, product *p)
         const cublasLtEpilogue_t epilogue = epilogue_of(p->adds_bias, p->adds_gelu);
         if (!describe(p, p->is.m, epilogue))
             continue;
-        p->found = (row && use_config(lt, p, row)) || (!products.forced && use_proposal(lt, p, epilogue));
+        p->found = (row && use_config(lt, p, row)) || (!p->is.forced && use_proposal(lt, p, epilogue));
         if (!p->found)
             release(p);
     }
 }
 
-static product *product_of(kg_exec *x, const key *k)
+/* The product's place in the list; *made: it was not there. NULL: out of memory. */
+static product *place_of(const key *k, int *made)
 {
     std::lock_guard<std::mutex> hold(products.lock);
+    *made = 0;
     for (product *p = products.first; p; p = p->next)
         if (!memcmp(&p->is, k, sizeof *k))
             return p;
     product *p = new (std::nothrow) product();
     if (!p)
         return NULL;
+    *made = 1;
     p->is = *k;
-    prepare(kg_cuda_lt(x), p);
     p->next = products.first;
     products.first = p;
+    return p;
+}
+
+static product *product_of(kg_exec *x, const key *k)
+{
+    int made;
+    product *p = place_of(k, &made);
+    if (p)
+        std::call_once(p->prepared, prepare, kg_cuda_lt(x), p);
     return p;
 }
 
@@ -471,16 +484,19 @@ static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
     }
 }
 
-/* While a plan is made, so that the run asks the library nothing. */
+/* While a plan is made: the library takes a millisecond to choose, and the first time a quarter of a second. */
 static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
 {
     const int64_t n = kg_cols(&a->out), step = slab_rows(a);
-    kg_cuda_stream(x);                     /* the card is this thread's */
+    cublasLtHandle_t lt = kg_cuda_lt(x);
     for (int64_t i = 0; i < n; i += step) {
         kg_tensor stored;
         const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
         const key k = key_of(x, &part);
-        product_of(x, &k);
+        int made = 0;
+        product *p = k.forced ? NULL : place_of(&k, &made);
+        if (made)
+            kg_cuda_later(x, [lt, p] { std::call_once(p->prepared, prepare, lt, p); });
     }
 }
 
@@ -540,6 +556,12 @@ extern "C" void kg_cuda_linear_row(kg_exec *x, const kg_linear_args *a, kg_lt_ro
 {
     const key k = key_of(x, a);
     *out = {k.cc, k.n, k.k, by_rows(&k) ? usual_rows(&k) : 0, k.in, k.out, k.bias, k.gelu, {}};
+}
+
+extern "C" const kg_lt_row *kg_cuda_linear_table(int *n)
+{
+    *n = (int)(sizeof kg_lt_table / sizeof *kg_lt_table);
+    return kg_lt_table;
 }
 
 extern "C" void kg_cuda_linear_tuned(const kg_lt_row *rows, int n)

@@ -177,12 +177,26 @@ static int read_line(const char *line, kg_lt_row *r)
     return 1;
 }
 
-static uint32_t hash_of(const char *s)
+static uint64_t hashed(uint64_t h, const char *s)
 {
-    uint64_t h = 14695981039346656037u;        /* FNV-1a */
     for (; *s; ++s)
-        h = (h ^ (unsigned char)*s) * 1099511628211u;
-    return (uint32_t)(h ^ h >> 32);
+        h = (h ^ (unsigned char)*s) * 1099511628211u;      /* FNV-1a */
+    return h;
+}
+static const uint64_t HASH = 14695981039346656037u;
+static uint32_t folded(uint64_t h) { return (uint32_t)(h ^ h >> 32); }
+
+extern "C" uint32_t kg_cuda_linear_hash(void)
+{
+    int n;
+    const kg_lt_row *r = kg_cuda_linear_table(&n);
+    uint64_t h = HASH;
+    for (int i = 0; i < n; ++i) {
+        char line[256];
+        put_line(&r[i], line, sizeof line);
+        h = hashed(h, line);
+    }
+    return folded(h);
 }
 
 static kg_status read_rows(char *text, kg_lt_row *rows, int *n)
@@ -211,7 +225,7 @@ extern "C" kg_status kg_cuda_tuned(kg_device *d, const char *text)
     kg_status s = copy && rows ? read_rows(copy, rows, &n) : kg_fail(KG_FAILED, "out of host memory");
     if (s == KG_OK && n) {
         kg_cuda_linear_tuned(rows, n);
-        snprintf(d->tag + tag, sizeof d->tag - tag, " tuned %08x", (unsigned)hash_of(text));
+        snprintf(d->tag + tag, sizeof d->tag - tag, " tuned %08x", (unsigned)folded(hashed(HASH, text)));
     }
     free(copy);
     free(rows);

@@ -143,6 +143,8 @@ def run(args, env, limit=120, kill_when=None, memory=None, cwd=ROOT, host=None):
     p = subprocess.Popen([str(a) for a in args], env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
                          start_new_session=True)
     out, err = [], []
+    if memory:
+        memory.most.pop(p.pid, None)       # another process may have had this number
 
     def end():
         try:
