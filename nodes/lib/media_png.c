@@ -218,12 +218,17 @@ static void put_provenance(jump *j, const char *provenance)
     png_set_text(j->png, j->info, &text, 1);
 }
 
+/* zlib's level: frames with a little noise take 0.4 of the time of its default, 6, and come out 1 per cent smaller; smooth ones 10 per
+ * cent larger. */
+#define LEVEL 4
+
 static void write_pixels(jump *j, int64_t width, int64_t height, const uint8_t *rgb, const char *provenance)
 {
     png_set_write_fn(j->png, j, write_bytes, flush_nothing);
     png_set_user_limits(j->png, KG_SIDE_MAX, KG_SIDE_MAX);
     png_set_IHDR(j->png, j->info, (png_uint_32)width, (png_uint_32)height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_compression_level(j->png, LEVEL);
     if (provenance && *provenance)
         put_provenance(j, provenance);
     png_write_info(j->png, j->info);
