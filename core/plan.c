@@ -334,14 +334,15 @@ kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
     return plan_done(p, check_places(p));
 }
 
-/* The unit's nodes run, with their resources; all else they read is given. Its room is what --ram leaves. */
+/* The unit's nodes run, with their resources; all else they read is given. Its room is what --ram leaves: the process's own memory is in
+ * the card's host_fixed, and is not to be taken off once more as the CPU's. */
 kg_plan *kg_plan_part(const kg_plan *whole, int root)
 {
     kg_plan_options o = whole->options;
     o.device = o.cpu;
     o.cpu = NULL;
     size_t taken = whole->stage + whole->options.device->profile.host_fixed, all = whole->options.host_budget;
-    o.budget = all > taken ? all - taken : 1;
+    o.budget = (all > taken ? all - taken : 1) + o.device->profile.fixed;
     o.host_budget = 0;
     kg_plan *p = plan_new(whole->graph, &o);
     if (!p)

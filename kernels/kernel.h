@@ -8,7 +8,8 @@
 #include "core/front.h"
 #include "kernels/ops.h"
 
-#define KG_EPOCH 1     /* part of the numerics tag; raise it when the output of one of our own kernels changes */
+/* Part of the numerics tag; raise it when the output of one of our own kernels changes, or the way in which a library's are chosen. */
+#define KG_EPOCH 1
 
 typedef struct kg_kernels {
     size_t (*linear_scratch)(kg_exec *x, const kg_linear_args *a, int workers);   /* bytes, by shapes and device; also when dry */

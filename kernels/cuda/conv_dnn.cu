@@ -1,9 +1,9 @@
 /* cuDNN's convolution through its graph interface: one product with bias and residual in its epilogue.
  *
- * A shape's engine is the first that the heuristics name which is deterministic, keeps the precision asked for and needs no more
- * workspace than KG_DNN_WORKSPACE: fixed by shape, card and version of cuDNN (which are in the numerics tag), never by a timing.
- * Planning a run asks for it, a thread of the device's looks for it meanwhile, and it is kept as long as the device's handle. */
+ * Planning a run asks for a shape's engine (dnn.cu), a thread of the device's looks for it meanwhile, and it is kept as long as the
+ * device's handle. */
 #include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/dnn.h"
 
 #include <mutex>
 #include <new>
@@ -12,72 +12,29 @@
 
 static const int64_t X = 'x', W = 'w', BIAS = 'b', ADD = 'a', Y = 'y', BETWEEN = '0';      /* what a plan calls its tensors */
 static const int64_t SUMS = KG_F32;
-enum { CONFIGS = 32, NOTES = 64 };
 
-struct part {
-    cudnnBackendDescriptor_t d = NULL;
-    part() {}
-    part(const part &) = delete;
-    ~part()
-    {
-        if (d)
-            kg_lib.cudnnBackendDestroyDescriptor(d);
-    }
-};
-
-/* All parts stay while the plan does: a plan may look at what it was made of. */
 struct plan {
     kg_dnn_shape shape;
-    cudnnHandle_t owner, handle;       /* the device's; that of the thread which makes it */
+    cudnnHandle_t owner;               /* the device's */
     std::once_flag once;
-    part tensor[8], conv, product, sum[2], add[2], graph, heuristics, config, execution;
-    int works = 0;
+    kg_part tensor[8], conv, product, sum[2], add[2], graph;
+    kg_engine engine;
     plan *next = NULL;
 };
 
-/* The first failure is kept and the rest is not tried. */
-struct maker { cudnnStatus_t status; };
-
-static void create(maker *m, part *p, cudnnBackendDescriptorType_t type)
+static void tensor(kg_maker *m, kg_part *p, int64_t name, int64_t type, int64_t rank, const int64_t *size, const int64_t *step,
+                   bool between)
 {
-    if (m->status == CUDNN_STATUS_SUCCESS)
-        m->status = kg_lib.cudnnBackendCreateDescriptor(type, &p->d);
-}
-
-static void set(maker *m, part *p, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t n, const void *v)
-{
-    if (m->status == CUDNN_STATUS_SUCCESS)
-        m->status = kg_lib.cudnnBackendSetAttribute(p->d, name, type, n, v);
-}
-
-static void finish(maker *m, part *p)
-{
-    if (m->status == CUDNN_STATUS_SUCCESS)
-        m->status = kg_lib.cudnnBackendFinalize(p->d);
-}
-
-static void join(maker *m, part *p, cudnnBackendAttributeName_t name, const part *to)
-{
-    set(m, p, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &to->d);
-}
-
-static cudnnDataType_t type_of(int64_t t)
-{
-    return t == KG_F32 ? CUDNN_DATA_FLOAT : t == KG_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_HALF;
-}
-
-static void tensor(maker *m, part *p, int64_t name, int64_t type, int64_t rank, const int64_t *size, const int64_t *step, bool between)
-{
-    cudnnDataType_t t = type_of(type);
+    cudnnDataType_t t = kg_dnn_type(type);
     int64_t align = 16;
-    create(m, p, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    set(m, p, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &t);
-    set(m, p, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, rank, size);
-    set(m, p, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, rank, step);
-    set(m, p, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &name);
-    set(m, p, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align);
-    set(m, p, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between);
-    finish(m, p);
+    kg_dnn_create(m, p, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &t);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, rank, size);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, rank, step);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &name);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &align);
+    kg_dnn_set(m, p, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &between);
+    kg_dnn_finish(m, p);
 }
 
 void kg_dnn_dense(int64_t rank, const int64_t *size, int64_t *step)
@@ -91,55 +48,55 @@ void kg_dnn_dense(int64_t rank, const int64_t *size, int64_t *step)
     step[0] = n;
 }
 
-static void convolution(maker *m, plan *p, part *x, part *w, part *y)
+static void convolution(kg_maker *m, plan *p, kg_part *x, kg_part *w, kg_part *y)
 {
     const kg_dnn_shape *s = &p->shape;
     const int64_t dims = s->rank - 2, ones[3] = {1, 1, 1};
     cudnnDataType_t sums = CUDNN_DATA_FLOAT;
     cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    create(m, &p->conv, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dims);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, dims, s->pad);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, dims, s->pad);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, dims, ones);
-    set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, dims, s->stride);
-    finish(m, &p->conv);
+    kg_dnn_create(m, &p->conv, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &dims);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &sums);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, dims, s->pad);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, dims, s->pad);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, dims, ones);
+    kg_dnn_set(m, &p->conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, dims, s->stride);
+    kg_dnn_finish(m, &p->conv);
     const float one = 1, zero = 0;
-    create(m, &p->product, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-    set(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
-    set(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero);
-    join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &p->conv);
-    join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
-    join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
-    join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
-    finish(m, &p->product);
+    kg_dnn_create(m, &p->product, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+    kg_dnn_set(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, CUDNN_TYPE_FLOAT, 1, &one);
+    kg_dnn_set(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, CUDNN_TYPE_FLOAT, 1, &zero);
+    kg_dnn_join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &p->conv);
+    kg_dnn_join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
+    kg_dnn_join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
+    kg_dnn_join(m, &p->product, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
+    kg_dnn_finish(m, &p->product);
 }
 
 /* y = x + b, in f32. */
-static void addition(maker *m, part *how, part *op, const part *x, const part *b, const part *y)
+static void addition(kg_maker *m, kg_part *how, kg_part *op, const kg_part *x, const kg_part *b, const kg_part *y)
 {
     cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
     cudnnDataType_t sums = CUDNN_DATA_FLOAT;
-    create(m, how, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
-    set(m, how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
-    set(m, how, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &sums);
-    finish(m, how);
-    create(m, op, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
-    join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how);
-    join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x);
-    join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b);
-    join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
-    finish(m, op);
+    kg_dnn_create(m, how, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+    kg_dnn_set(m, how, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
+    kg_dnn_set(m, how, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &sums);
+    kg_dnn_finish(m, how);
+    kg_dnn_create(m, op, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+    kg_dnn_join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, how);
+    kg_dnn_join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x);
+    kg_dnn_join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b);
+    kg_dnn_join(m, op, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
+    kg_dnn_finish(m, op);
 }
 
 /* The product, then its additions: what is between two of them is f32 and never in memory. */
-static void build_graph(maker *m, plan *p)
+static void build_graph(kg_maker *m, plan *p, cudnnHandle_t handle)
 {
     const kg_dnn_shape *s = &p->shape;
     int64_t w_step[5], bias[5] = {1, s->y[1], 1, 1, 1}, bias_step[5], additions = s->has_bias + s->has_add;
-    part *last = &p->tensor[2];
+    kg_part *last = &p->tensor[2];
     cudnnBackendDescriptor_t ops[3];
     kg_dnn_dense(s->rank, s->w, w_step);
     kg_dnn_dense(s->rank, bias, bias_step);
@@ -150,7 +107,7 @@ static void build_graph(maker *m, plan *p)
     ops[0] = p->product.d;
     for (int64_t i = 0; i < additions; ++i) {
         bool is_bias = s->has_bias && !i, ends = i + 1 == additions;
-        part *term = &p->tensor[3 + 2 * i], *to = term + 1;
+        kg_part *term = &p->tensor[3 + 2 * i], *to = term + 1;
         if (is_bias)
             tensor(m, term, BIAS, s->bias, s->rank, bias, bias_step, false);
         else
@@ -160,86 +117,7 @@ static void build_graph(maker *m, plan *p)
         ops[1 + i] = p->add[i].d;
         last = to;
     }
-    create(m, &p->graph, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    set(m, &p->graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &p->handle);
-    set(m, &p->graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1 + additions, ops);
-    finish(m, &p->graph);
-}
-
-/* Engines whose sums depend on the order of threads, or that lose precision, are passed over. */
-static int engine_fits(const part *config)
-{
-    part engine;
-    cudnnBackendNumericalNote_t notes[NOTES];
-    int64_t n = 0;
-    maker m = {CUDNN_STATUS_SUCCESS};
-    create(&m, &engine, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-    if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = kg_lib.cudnnBackendGetAttribute(config->d, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &engine.d);
-    if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = kg_lib.cudnnBackendGetAttribute(engine.d, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &n, notes);
-    if (m.status != CUDNN_STATUS_SUCCESS)
-        return 0;
-    for (int64_t i = 0; i < n && i < NOTES; ++i)
-        if (notes[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC || notes[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD ||
-            notes[i] == CUDNN_NUMERICAL_NOTE_FFT || notes[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
-            notes[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)
-            return 0;
-    return 1;
-}
-
-static void swap(part *a, part *b)
-{
-    cudnnBackendDescriptor_t d = a->d;
-    a->d = b->d;
-    b->d = d;
-}
-
-/* Makes the plan of one configuration; it is often only then that cuDNN says no. */
-static int try_config(plan *p, part *config)
-{
-    if (!engine_fits(config))
-        return 0;
-    maker m = {CUDNN_STATUS_SUCCESS};
-    part execution;
-    int64_t bytes = 0, n = 0;
-    create(&m, &execution, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    set(&m, &execution, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &p->handle);
-    join(&m, &execution, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-    finish(&m, &execution);
-    if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = kg_lib.cudnnBackendGetAttribute(execution.d, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &bytes);
-    if (m.status != CUDNN_STATUS_SUCCESS || bytes > (int64_t)KG_DNN_WORKSPACE)
-        return 0;
-    swap(&p->execution, &execution);
-    swap(&p->config, config);
-    return 1;
-}
-
-static int choose(plan *p, cudnnBackendHeurMode_t mode)
-{
-    part heuristics, config[CONFIGS];
-    cudnnBackendDescriptor_t all[CONFIGS];
-    int64_t n = 0;
-    maker m = {CUDNN_STATUS_SUCCESS};
-    create(&m, &heuristics, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-    join(&m, &heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &p->graph);
-    set(&m, &heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    finish(&m, &heuristics);
-    for (int i = 0; i < CONFIGS; ++i) {
-        create(&m, &config[i], CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-        all[i] = config[i].d;
-    }
-    if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = kg_lib.cudnnBackendGetAttribute(heuristics.d, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CONFIGS, &n,
-                                                   all);
-    if (m.status != CUDNN_STATUS_SUCCESS)
-        return 0;
-    swap(&p->heuristics, &heuristics);
-    for (int64_t i = 0; i < n && i < CONFIGS; ++i)
-        if (try_config(p, &config[i]))
-            return 1;
-    return 0;
+    kg_dnn_graph(m, &p->graph, handle, 1 + additions, ops);
 }
 
 /* The plans of all handles: a card has one, and there are some forty shapes. */
@@ -261,11 +139,10 @@ extern "C" const char *kg_cuda_conv_refused(void) { return refused; }
 
 static void make(plan *p, cudnnHandle_t handle)
 {
-    maker m = {CUDNN_STATUS_SUCCESS};
-    p->handle = handle;
-    build_graph(&m, p);
-    p->works = m.status == CUDNN_STATUS_SUCCESS && (choose(p, CUDNN_HEUR_MODE_A) || choose(p, CUDNN_HEUR_MODE_FALLBACK));
-    if (!p->works)
+    kg_maker m = {CUDNN_STATUS_SUCCESS};
+    build_graph(&m, p, handle);
+    kg_engine_find(&p->engine, &m, handle, &p->graph, KG_DNN_WORKSPACE);
+    if (!p->engine.works && p->engine.broken == CUDNN_STATUS_SUCCESS)
         refuse(&p->shape);
 }
 
@@ -322,7 +199,9 @@ int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)
     if (!p)
         return 0;
     std::call_once(p->once, make, p, handle);
-    if (!p->works)
+    if (p->engine.broken != CUDNN_STATUS_SUCCESS)
+        return !kg_cuda_dnn_ok(x, p->engine.broken, "looking for an engine of conv");
+    if (!p->engine.works)
         return 0;
     int64_t names[5] = {X, W, Y}, n = 3;
     const void *at[5] = {d->x, d->w, d->y};
@@ -334,16 +213,5 @@ int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)
         names[n] = ADD;
         at[n++] = d->add;
     }
-    maker m = {CUDNN_STATUS_SUCCESS};
-    part pack;
-    create(&m, &pack, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    set(&m, &pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, names);
-    set(&m, &pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n, at);
-    set(&m, &pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &d->workspace);
-    finish(&m, &pack);
-    if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = kg_lib.cudnnBackendExecute(handle, p->execution.d, pack.d);
-    if (kg_cuda_dnn_ok(x, m.status, "conv"))
-        kg_cuda_launched(x, "conv");
-    return 1;
+    return kg_engine_run(x, &p->engine, handle, n, names, at, d->workspace, "conv");
 }

@@ -45,7 +45,8 @@ int kg_cuda_is_card(kg_exec *x);                   /* 0: a test plans with our s
 cudaStream_t kg_cuda_stream(kg_exec *x);           /* of the exec's lane; makes its card this thread's current one */
 cublasLtHandle_t kg_cuda_lt(kg_exec *x);           /* one for all lanes: it has no stream                          */
 cudnnHandle_t kg_cuda_dnn(kg_exec *x);             /* set to the compute lane's stream; NULL (with an error) on others */
-/* Runs job on the device's second thread, with a handle of its own: what a plan can ask for ahead of its run (later.cu). */
+/* Runs job on the device's second thread, with a handle of its own: what a plan can ask for ahead of its run (later.cu). It may come to
+ * nothing, and who needs the result makes it then. */
 void kg_cuda_later(kg_exec *x, std::function<void()> job);
 cudnnHandle_t kg_cuda_dnn_later(kg_exec *x);
 int kg_cuda_cc(kg_exec *x);                        /* 90, 80, ...                                                  */
@@ -89,6 +90,7 @@ void kg_cuda_latent_frames(kg_exec *x, const kg_latent_frames_args *a);
 void kg_cuda_pixels(kg_exec *x, const kg_pixels_args *a);
 void kg_cuda_attention_forget(cudnnHandle_t dnn);  /* drops the plans that were made with a handle, before it goes */
 void kg_cuda_conv_forget(cudnnHandle_t dnn);
+void kg_cuda_linear_forget(cublasLtHandle_t lt);
 }
 kg_kernels kg_cuda_kernel_table(void);
 

@@ -4,15 +4,12 @@
 #include <new>
 #include <sched.h>
 #include <string.h>
+#include <system_error>
 #include <thread>
 #include <time.h>
 
-void kg_cuda_current(const kg_cuda *c)
-{
-    static thread_local int current = -1;
-    if (current != c->index && cudaSetDevice(c->index) == cudaSuccess)
-        current = c->index;
-}
+/* Not remembered: another card may have been opened on this thread meanwhile. What fails here fails at the next call too. */
+void kg_cuda_current(const kg_cuda *c) { cudaSetDevice(c->index); }
 
 /* ---- what kernels ask ---- */
 kg_cuda *kg_cuda_of(kg_exec *x) { return kg_cuda_of_device(kg_exec_device(x)); }
@@ -205,8 +202,10 @@ static void destroy(kg_device *d)
     }
     if (c->later.dnn)
         kg_lib.cudnnDestroy(c->later.dnn);
-    if (c->lt)
+    if (c->lt) {
+        kg_cuda_linear_forget(c->lt);
         kg_lib.cublasLtDestroy(c->lt);
+    }
     for (int i = 0; i < KG_LANES; ++i) {
         kg_ring_free(&c->lane[i].stage);
         for (int k = 0; k < KG_EVENTS; ++k)
@@ -220,9 +219,9 @@ static void destroy(kg_device *d)
     delete c;
 }
 
-static const kg_device_ops *ops()
+static kg_device_ops make_ops()
 {
-    static kg_device_ops o;
+    kg_device_ops o = {};
     o.reserve = reserve;
     o.release = release;
     o.read = kg_cuda_read;
@@ -235,6 +234,12 @@ static const kg_device_ops *ops()
     o.drop = kg_cuda_drop;
     o.host_alloc = host_alloc;
     o.host_free = host_free;
+    return o;
+}
+
+static const kg_device_ops *ops()
+{
+    static const kg_device_ops o = make_ops();
     return &o;
 }
 
@@ -311,9 +316,14 @@ static kg_status start(kg_cuda *c)
     kg_cuda_memory_before(c);              /* opens a library too: before those that take long, as one is opened at a time */
     c->took[KG_TOOK_NVML] = now() - began;
     began = now();
-    std::thread libraries([] { (void)kg_cuda_libs_open(); });     /* hundreds of MB to map, while the context is made */
+    std::thread libraries;                                         /* hundreds of MB to map, while the context is made */
+    try {
+        libraries = std::thread([] { (void)kg_cuda_libs_open(); });
+    } catch (const std::system_error &) {                          /* no thread: one after the other */
+    }
     kg_status s = start_context(c);
-    libraries.join();
+    if (libraries.joinable())
+        libraries.join();
     if (s != KG_OK || kg_cuda_libs_open() != KG_OK)                /* says on this thread what the other one found */
         return KG_FAILED;
     c->took[KG_TOOK_LIBRARIES] = now() - began - c->took[KG_TOOK_CONTEXT] - c->took[KG_TOOK_KERNELS];

@@ -3,6 +3,9 @@
  * The thread begins with the run: a plan alone needs none of it, and while it is made its own questions to the libraries come first. */
 #include "kernels/cuda/device.h"
 
+#include <new>
+#include <system_error>
+
 static void work(kg_cuda *c)
 {
     kg_cuda_current(c);
@@ -23,15 +26,21 @@ void kg_cuda_later(kg_exec *x, std::function<void()> job)
 {
     kg_cuda *c = kg_cuda_of(x);
     std::lock_guard<std::mutex> hold(c->later.lock);
-    c->later.queue.push_back(std::move(job));
-    c->later.more.notify_one();
+    try {
+        c->later.queue.push_back(std::move(job));
+        c->later.more.notify_one();
+    } catch (const std::bad_alloc &) {
+    }
 }
 
 void kg_cuda_later_begin(kg_cuda *c)
 {
     std::lock_guard<std::mutex> hold(c->later.lock);
-    if (!c->later.thread.joinable())
-        c->later.thread = std::thread(work, c);
+    try {
+        if (!c->later.thread.joinable())
+            c->later.thread = std::thread(work, c);
+    } catch (const std::system_error &) {      /* no thread to be had: the run makes all of it */
+    }
 }
 
 cudnnHandle_t kg_cuda_dnn_later(kg_exec *x) { return kg_cuda_of(x)->later.dnn; }

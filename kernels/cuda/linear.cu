@@ -1,16 +1,17 @@
 /* out = activation(in * weight^T + bias) through cuBLASLt.
  *
  * Three ways, by shapes, types and alignment alone. One row of f32 (a time embedding) is a matrix-vector product of our own that reads
- * weights as they are stored. What is not aligned to 16 bytes is a plain tiled product of our own. All else is cuBLASLt's: weights of
- * another type are converted into scratch first, a slab of rows at a time; bias and GELU are its epilogues, or a pass of ours where
- * it has none. f32 is computed in f32, never in TF32.
+ * weights as they are stored. What is not aligned to 16 bytes is a plain tiled product of our own (both linear_own.cu). All else is
+ * cuBLASLt's: weights of another type are converted into scratch first, a slab of rows at a time; bias and GELU are its epilogues, or
+ * a pass of ours where it has none. f32 is computed in f32, never in TF32.
  *
  * An algorithm is chosen by (n, k, types, epilogue, compute capability): from the table, else the first heuristic for a fixed number
  * of rows, without split-K. So neither the rows of a call (but for whole texts) nor free memory nor a timing changes a bit. The
  * library's kernels for many rows hand out their tiles by a counter of four bytes, which is all the workspace they have.
- * Prepared products are kept for the life of the process in a list that only grows; a model uses a few dozen. A plan asks for its
- * own ahead of the run (later.cu). */
+ * Prepared products are kept as long as the device's handle; a model uses a few dozen. A plan asks for its own ahead of the run
+ * (later.cu). */
 #include "kernels/cuda/linear.h"
+#include "kernels/cuda/linear_own.h"
 #include "kernels/cuda/vec.cuh"
 
 #include <mutex>
@@ -21,11 +22,11 @@
 
 #include "kernels/cuda/linear_table.h"
 
-enum { USUAL_ROWS = 8192, CANDIDATES = 32, ROW_WARPS = 8, TILE = 64, DEPTH = 16 };
+enum { USUAL_ROWS = 8192, CANDIDATES = 32 };
 enum : size_t { SLAB = (size_t)32 << 20 };     /* scratch: KG_LT_WORKSPACE, bias, slab */
 
 /* ---- a prepared product ---- */
-struct key { int64_t n, k, m, weight_row, in_row, out_row; int in, out, bias, gelu, cc, forced; };
+struct key { cublasLtHandle_t lt; int64_t n, k, m, weight_row, in_row, out_row; int in, out, bias, gelu, cc, forced; };
 struct product {
     key is;
     cublasLtMatmulDesc_t op;
@@ -33,6 +34,7 @@ struct product {
     cublasLtMatmulAlgo_t algo;
     int adds_bias, adds_gelu;      /* in the epilogue */
     int found;                     /* 0: cuBLASLt has none */
+    cublasStatus_t broken;         /* memory, the driver: an error, no refusal */
     std::once_flag prepared;       /* all of it but is and next; by the device's second thread, or by who comes to need it */
     product *next;
 };
@@ -59,20 +61,28 @@ static void release(product *p)
     p->op = NULL, p->weight = p->in = p->out = NULL;
 }
 
+/* 1: success. Another algorithm would be another result, so only what every run of this product here meets is a refusal. */
+static int good(product *p, cublasStatus_t e)
+{
+    if (e == CUBLAS_STATUS_ALLOC_FAILED || e == CUBLAS_STATUS_NOT_INITIALIZED || e == CUBLAS_STATUS_EXECUTION_FAILED)
+        p->broken = e;
+    return e == CUBLAS_STATUS_SUCCESS;
+}
+
 /* cuBLASLt is column-major: out^T [n, m] = (weight^T)^T in^T. Rows of in and out are its columns. */
 static int describe(product *p, int64_t m, cublasLtEpilogue_t epilogue)
 {
     const key *k = &p->is;
     cublasOperation_t transposed = CUBLAS_OP_T;
-    int failed = kg_lib.cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F) ||
-                 kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) ||
-                 kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue) ||
-                 kg_lib.cublasLtMatrixLayoutCreate(&p->weight, type_of(k->in), (uint64_t)k->k, (uint64_t)k->n, k->weight_row) ||
-                 kg_lib.cublasLtMatrixLayoutCreate(&p->in, type_of(k->in), (uint64_t)k->k, (uint64_t)m, k->in_row) ||
-                 kg_lib.cublasLtMatrixLayoutCreate(&p->out, type_of(k->out), (uint64_t)k->n, (uint64_t)m, k->out_row);
-    if (failed)
+    int all = good(p, kg_lib.cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
+              good(p, kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed)) &&
+              good(p, kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue)) &&
+              good(p, kg_lib.cublasLtMatrixLayoutCreate(&p->weight, type_of(k->in), (uint64_t)k->k, (uint64_t)k->n, k->weight_row)) &&
+              good(p, kg_lib.cublasLtMatrixLayoutCreate(&p->in, type_of(k->in), (uint64_t)k->k, (uint64_t)m, k->in_row)) &&
+              good(p, kg_lib.cublasLtMatrixLayoutCreate(&p->out, type_of(k->out), (uint64_t)k->n, (uint64_t)m, k->out_row));
+    if (!all)
         release(p);
-    return !failed;
+    return all;
 }
 
 static void read_config(const cublasLtMatmulAlgo_t *a, kg_lt_config *c, int *split, int *reduction)
@@ -93,10 +103,11 @@ static void read_config(const cublasLtMatmulAlgo_t *a, kg_lt_config *c, int *spl
     c->inner = inner, c->cluster = cluster;
 }
 
-static int works(cublasLtHandle_t lt, const product *p, const cublasLtMatmulAlgo_t *a)
+static int works(cublasLtHandle_t lt, product *p, const cublasLtMatmulAlgo_t *a)
 {
     cublasLtMatmulHeuristicResult_t r = {};
-    return !kg_lib.cublasLtMatmulAlgoCheck(lt, p->op, p->weight, p->in, p->out, p->out, a, &r) && r.workspaceSize <= KG_LT_WORKSPACE;
+    return good(p, kg_lib.cublasLtMatmulAlgoCheck(lt, p->op, p->weight, p->in, p->out, p->out, a, &r)) &&
+           r.workspaceSize <= KG_LT_WORKSPACE;
 }
 
 static int use_config(cublasLtHandle_t lt, product *p, const kg_lt_config *c)
@@ -118,14 +129,14 @@ static int use_config(cublasLtHandle_t lt, product *p, const kg_lt_config *c)
 }
 
 /* What cuBLASLt proposes for the product as described, without split-K; how many. */
-static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t *out, int most)
+static int proposals(cublasLtHandle_t lt, product *p, cublasLtMatmulAlgo_t *out, int most)
 {
     cublasLtMatmulPreference_t want = NULL;
     cublasLtMatmulHeuristicResult_t r[CANDIDATES];
     uint64_t workspace = KG_LT_WORKSPACE;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE, align = 16;
     int found = 0, n = 0;
-    if (kg_lib.cublasLtMatmulPreferenceCreate(&want))
+    if (!good(p, kg_lib.cublasLtMatmulPreferenceCreate(&want)))
         return 0;
     kg_lib.cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace);
     kg_lib.cublasLtMatmulPreferenceSetAttribute(want, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
@@ -134,7 +145,7 @@ static int proposals(cublasLtHandle_t lt, const product *p, cublasLtMatmulAlgo_t
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     for (cublasLtMatmulPreferenceAttributes_t a : aligns)
         kg_lib.cublasLtMatmulPreferenceSetAttribute(want, a, &align, sizeof align);
-    if (kg_lib.cublasLtMatmulAlgoGetHeuristic(lt, p->op, p->weight, p->in, p->out, p->out, want, CANDIDATES, r, &found))
+    if (!good(p, kg_lib.cublasLtMatmulAlgoGetHeuristic(lt, p->op, p->weight, p->in, p->out, p->out, want, CANDIDATES, r, &found)))
         found = 0;
     kg_lib.cublasLtMatmulPreferenceDestroy(want);
     for (int i = 0; i < found && n < most; ++i) {
@@ -173,6 +184,7 @@ static int use_proposal(cublasLtHandle_t lt, product *p, cublasLtEpilogue_t epil
     usual.is = p->is;
     int n = describe(&usual, usual_rows(&p->is), epilogue) ? proposals(lt, &usual, algo, CANDIDATES) : 0;
     release(&usual);
+    p->broken = usual.broken;
     for (int pass = 0; pass < 2; ++pass) {
         for (int i = 0; i < n; ++i)
             if (works(lt, p, &algo[i])) {
@@ -209,11 +221,12 @@ static cublasLtEpilogue_t epilogue_of(int bias, int gelu)
 }
 
 /* The whole epilogue, or bias alone, or none. GELU of f32 is always a pass of our own: the library's tanh has some eleven bits. */
-static void prepare(cublasLtHandle_t lt, product *p)
+static void prepare(product *p)
 {
+    cublasLtHandle_t lt = p->is.lt;
     const kg_lt_config *row = p->is.forced ? &products.force : tabled(&p->is);
     const int gelu = p->is.gelu && p->is.out != KG_F32, bias = p->is.bias, tries[3][2] = {{bias, gelu}, {bias, 0}, {0, 0}};
-    for (int i = 0; i < 3 && !p->found; ++i) {
+    for (int i = 0; i < 3 && !p->found && !p->broken; ++i) {
         p->adds_bias = tries[i][0], p->adds_gelu = tries[i][1];
         if (i && p->adds_bias == tries[i - 1][0] && p->adds_gelu == tries[i - 1][1])
             continue;
@@ -244,129 +257,30 @@ static product *place_of(const key *k, int *made)
     return p;
 }
 
-static product *product_of(kg_exec *x, const key *k)
+static product *product_of(const key *k)
 {
     int made;
     product *p = place_of(k, &made);
     if (p)
-        std::call_once(p->prepared, prepare, kg_cuda_lt(x), p);
+        std::call_once(p->prepared, prepare, p);
     return p;
 }
 
-/* ---- our own products ---- */
-struct own_args {
-    const void *in, *weight, *bias;
-    void *out;
-    int64_t m, n, k, in_row, weight_row, out_row;
-    kg_dtype weight_type, bias_type, out_type;
-    int activation;
-};
-
-__device__ __forceinline__ float activated(int a, float v)
+extern "C" void kg_cuda_linear_forget(cublasLtHandle_t lt)
 {
-    return a == KG_LINEAR_GELU ? kg_gelu(v) : a == KG_LINEAR_SILU ? kg_silu(v) : v;
-}
-
-__device__ __forceinline__ void finish_one(const own_args &a, int64_t row, int64_t col, float v)
-{
-    if (a.bias)
-        v += kg_get(a.bias, a.bias_type, col);
-    kg_set(a.out, a.out_type, row * a.out_row + col, activated(a.activation, v));
-}
-
-template <typename T> __device__ __forceinline__ float rounded(float v)
-{
-    T t;
-    kg_narrow(&t, v);
-    return kg_wide(t);
-}
-
-/* Tiles of 64 by 64, four by four a thread; a stretch of k has a sum of its own, so that long rows lose nothing. */
-template <typename T> static __global__ void __launch_bounds__(256) plain_product(const own_args a)
-{
-    __shared__ float in[DEPTH][TILE + 4], weight[DEPTH][TILE + 4];
-    const int64_t m0 = (int64_t)blockIdx.y * TILE, n0 = (int64_t)blockIdx.x * TILE;
-    const int row = threadIdx.x / 4, deep = threadIdx.x % 4 * 4, ty = threadIdx.x / 16 * 4, tx = threadIdx.x % 16 * 4;
-    float total[4][4] = {}, part[4][4] = {};
-    for (int64_t k0 = 0; k0 < a.k; k0 += DEPTH) {
-        for (int i = deep; i < deep + 4; ++i) {
-            const int64_t k = k0 + i;
-            in[i][row] = m0 + row < a.m && k < a.k ? kg_wide(((const T *)a.in)[(m0 + row) * a.in_row + k]) : 0.0f;
-            weight[i][row] = n0 + row < a.n && k < a.k ? rounded<T>(kg_get(a.weight, a.weight_type, (n0 + row) * a.weight_row + k)) : 0.0f;
+    std::lock_guard<std::mutex> hold(products.lock);
+    for (product **at = &products.first; *at;) {
+        product *p = *at;
+        if (p->is.lt == lt) {
+            *at = p->next;
+            release(p);
+            delete p;
+        } else {
+            at = &p->next;
         }
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < DEPTH; ++i)
-#pragma unroll
-            for (int r = 0; r < 4; ++r)
-#pragma unroll
-                for (int c = 0; c < 4; ++c)
-                    part[r][c] = fmaf(in[i][ty + r], weight[i][tx + c], part[r][c]);
-        __syncthreads();
-        if (k0 / DEPTH % 16 == 15 || k0 + DEPTH >= a.k)
-            for (int i = 0; i < 16; ++i) {
-                total[i / 4][i % 4] += part[i / 4][i % 4];
-                part[i / 4][i % 4] = 0;
-            }
     }
-    for (int r = 0; r < 4; ++r)
-        for (int c = 0; c < 4; ++c)
-            if (m0 + ty + r < a.m && n0 + tx + c < a.n)
-                finish_one(a, m0 + ty + r, n0 + tx + c, total[r][c]);
-}
-
-/* One row of f32: a warp an output, lanes take groups of eight in turn. */
-static __global__ void __launch_bounds__(ROW_WARPS * 32) row_product(const own_args a)
-{
-    const int64_t n = (int64_t)blockIdx.x * ROW_WARPS + threadIdx.x / 32;
-    float sum = 0;
-    if (n >= a.n)
-        return;
-    for (int64_t k = threadIdx.x % 32 * 8; k < a.k; k += 256) {
-        float v[8], w[8], part = 0;
-        kg_widen8(kg_load8((const float *)a.in + k), v);
-        kg_get8(a.weight, a.weight_type, n * a.weight_row + k, w);
-#pragma unroll
-        for (int i = 0; i < 8; ++i)
-            part = fmaf(v[i], w[i], part);
-        sum += part;
-    }
-#pragma unroll
-    for (int by = 16; by; by >>= 1)
-        sum += __shfl_xor_sync(0xffffffffu, sum, by);
-    if (threadIdx.x % 32 == 0)
-        finish_one(a, 0, n, sum);
-}
-
-/* Bias and activation of a product that is there already. */
-static __global__ void __launch_bounds__(256) finish_pass(const own_args a)
-{
-    const int64_t col = (int64_t)blockIdx.x * 256 + threadIdx.x;
-    if (col < a.n)
-        for (int64_t row = blockIdx.y; row < a.m; row += gridDim.y)
-            finish_one(a, row, col, kg_get(a.out, a.out_type, row * a.out_row + col));
-}
-
-static own_args own_of(const kg_linear_args *k)
-{
-    own_args a = {};
-    a.in = k->in.at, a.weight = k->weight.at, a.bias = k->bias.rank ? k->bias.at : NULL, a.out = k->out.at;
-    a.m = kg_rows(&k->in), a.n = kg_cols(&k->out), a.k = kg_cols(&k->in);
-    a.in_row = k->in.row, a.weight_row = k->weight.row, a.out_row = k->out.row;
-    a.weight_type = k->weight.dtype, a.bias_type = k->bias.dtype, a.out_type = k->out.dtype;
-    a.activation = k->activation;
-    return a;
-}
-
-static void run_plain(cudaStream_t s, const own_args &a, kg_dtype in)
-{
-    const dim3 blocks((unsigned)((a.n + TILE - 1) / TILE), (unsigned)((a.m + TILE - 1) / TILE));
-    if (in == KG_F32)
-        plain_product<float><<<blocks, 256, 0, s>>>(a);
-    else if (in == KG_BF16)
-        plain_product<kg_bf16><<<blocks, 256, 0, s>>>(a);
-    else
-        plain_product<__half><<<blocks, 256, 0, s>>>(a);
+    if (!products.first)
+        products.n_tuned = 0;          /* the next device reads them anew */
 }
 
 /* ---- dispatch ---- */
@@ -398,7 +312,7 @@ static key key_of(kg_exec *x, const kg_linear_args *a)
 {
     key k;
     memset(&k, 0, sizeof k);               /* compared byte by byte */
-    k.n = kg_cols(&a->out), k.k = kg_cols(&a->in), k.m = kg_rows(&a->in);
+    k.lt = kg_cuda_lt(x), k.n = kg_cols(&a->out), k.k = kg_cols(&a->in), k.m = kg_rows(&a->in);
     k.weight_row = a->weight.row, k.in_row = k.m > 1 ? a->in.row : k.k, k.out_row = k.m > 1 ? a->out.row : k.n;
     k.in = a->in.dtype, k.out = a->out.dtype, k.bias = a->bias.rank > 0, k.gelu = a->activation == KG_LINEAR_GELU;
     k.cc = kg_cuda_cc(x), k.forced = products.forced;
@@ -409,14 +323,16 @@ static key key_of(kg_exec *x, const kg_linear_args *a)
 static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
 {
     const key k = key_of(x, a);
-    product *p = product_of(x, &k);
-    own_args own = own_of(a);
+    product *p = product_of(&k);
+    kg_own_args own = kg_own_of(a);
     if (!p) {
         kg_front_fail(x, "linear", "out of host memory");
         return;
     }
+    if (p->broken && !kg_cuda_lt_ok(x, p->broken, "choosing an algorithm"))
+        return;
     if (!p->found) {
-        run_plain(s, own, a->in.dtype);
+        kg_own_plain(s, own, a->in.dtype);
         kg_cuda_launched(x, "linear");
         return;
     }
@@ -427,7 +343,7 @@ static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
         if (p->adds_bias)
             e = kg_lib.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &own.bias, sizeof own.bias);
         if (!e)
-            e = kg_lib.cublasLtMatmul(kg_cuda_lt(x), p->op, &one, own.weight, p->weight, own.in, p->in, &zero, own.out, p->out, own.out,
+            e = kg_lib.cublasLtMatmul(k.lt, p->op, &one, own.weight, p->weight, own.in, p->in, &zero, own.out, p->out, own.out,
                                       p->out, &p->algo, a->scratch.at, KG_LT_WORKSPACE, s);
     }
     if (!kg_cuda_lt_ok(x, e, "cublasLtMatmul") || !kg_cuda_launched(x, "linear"))
@@ -435,8 +351,7 @@ static void run_library(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
     own.bias = p->adds_bias ? NULL : own.bias;
     own.activation = p->adds_gelu ? KG_LINEAR_NONE : own.activation;
     if (own.bias || own.activation != KG_LINEAR_NONE) {
-        const dim3 blocks((unsigned)((own.n + 255) / 256), (unsigned)(own.m < 65535 ? own.m : 65535));
-        finish_pass<<<blocks, 256, 0, s>>>(own);
+        kg_own_finish(s, own);
         kg_cuda_launched(x, "linear");
     }
 }
@@ -488,7 +403,6 @@ static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
 static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
 {
     const int64_t n = kg_cols(&a->out), step = slab_rows(a);
-    cublasLtHandle_t lt = kg_cuda_lt(x);
     for (int64_t i = 0; i < n; i += step) {
         kg_tensor stored;
         const kg_linear_args part = slab_of(a, i, n - i < step ? n - i : step, &stored);
@@ -496,7 +410,7 @@ static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
         int made = 0;
         product *p = k.forced ? NULL : place_of(&k, &made);
         if (made)
-            kg_cuda_later(x, [lt, p] { std::call_once(p->prepared, prepare, lt, p); });
+            kg_cuda_later(x, [p] { std::call_once(p->prepared, prepare, p); });
     }
 }
 
@@ -514,11 +428,11 @@ extern "C" size_t kg_cuda_linear_scratch(kg_exec *x, const kg_linear_args *a, in
 extern "C" void kg_cuda_linear(kg_exec *x, const kg_linear_args *a)
 {
     cudaStream_t s = kg_cuda_stream(x);
-    const own_args own = own_of(a);
+    const kg_own_args own = kg_own_of(a);
     if (one_row(a) && kg_wide_rows(&a->in) && kg_wide_rows(&a->weight)) {
-        row_product<<<(unsigned)((own.n + ROW_WARPS - 1) / ROW_WARPS), ROW_WARPS * 32, 0, s>>>(own);
+        kg_own_row(s, own);
     } else if (one_row(a) || !aligned(a)) {
-        run_plain(s, own, a->in.dtype);
+        kg_own_plain(s, own, a->in.dtype);
     } else {
         run_slabs(x, s, a);
         return;
@@ -539,7 +453,7 @@ extern "C" int kg_cuda_linear_algorithms(kg_exec *x, const kg_linear_args *a, kg
         cublasLtMatmulAlgo_t algo[CANDIDATES];
         product p = {};
         p.is = is;
-        const int found = describe(&p, m, epilogue) ? proposals(kg_cuda_lt(x), &p, algo, CANDIDATES) : 0;
+        const int found = describe(&p, m, epilogue) ? proposals(is.lt, &p, algo, CANDIDATES) : 0;
         for (int i = 0; i < found && n < most; ++i) {
             int split, reduction, known = 0;
             read_config(&algo[i], &out[n], &split, &reduction);
@@ -564,6 +478,12 @@ extern "C" const kg_lt_row *kg_cuda_linear_table(int *n)
     return kg_lt_table;
 }
 
+extern "C" const kg_lt_rows *kg_cuda_linear_usual(int *n)
+{
+    *n = (int)(sizeof kg_lt_usual / sizeof *kg_lt_usual);
+    return kg_lt_usual;
+}
+
 extern "C" void kg_cuda_linear_tuned(const kg_lt_row *rows, int n)
 {
     products.n_tuned = n < KG_LT_TUNED ? n : (int)KG_LT_TUNED;
@@ -577,6 +497,3 @@ extern "C" void kg_cuda_linear_force(const kg_lt_config *c)
     if (c)
         products.force = *c;
 }
-
-KG_CUDA_KERNELS(linear, (const void *)plain_product<float>, (const void *)plain_product<kg_bf16>, (const void *)plain_product<__half>,
-                (const void *)row_product, (const void *)finish_pass);

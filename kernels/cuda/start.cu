@@ -241,7 +241,7 @@ kg_status kg_cuda_measure(kg_cuda *c)
 {
     cudaDeviceProp card;
     double link, memory;
-    int khz = 0;
+    int khz = 0, driver = 0;
     size_t total = 0, v = kg_lib.cudnnGetVersion(), lt = kg_lib.cublasLtGetVersion();
     kg_profile *p = &c->device.profile;
     if (kg_cuda_check(c, -1, cudaGetDeviceProperties(&card, c->index), "asking for the card's properties") != KG_OK)
@@ -258,8 +258,11 @@ kg_status kg_cuda_measure(kg_cuda *c)
     set_rates(c, p, khz > 0 ? 1e3 * khz : 1.5e9, memory);
     p->host_fixed = (host_used() / KG_CUDA_HOST_STEP + 1) * KG_CUDA_HOST_STEP + KG_CUDA_HOST_LATER +
                     KG_RING_SLOTS * (KG_RING_READ + KG_LANES * KG_RING_WRITE);
-    snprintf(c->device.tag, sizeof c->device.tag, "cuda sm_%d x%d cublaslt-%zu.%zu.%zu cudnn-%zu.%zu.%zu table %08x epoch %d", c->cc,
-             c->sms, lt / 10000, lt / 100 % 100, lt % 100, v / 10000, v / 100 % 100, v % 100, (unsigned)kg_cuda_linear_hash(), KG_EPOCH);
+    cudaDriverGetVersion(&driver);
+    snprintf(c->device.tag, sizeof c->device.tag,
+             "cuda %.40s sm_%d x%d driver %d.%d cublaslt-%zu.%zu.%zu cudnn-%zu.%zu.%zu table %08x epoch %d", card.name, c->cc, c->sms,
+             driver / 1000, driver % 1000 / 10, lt / 10000, lt / 100 % 100, lt % 100, v / 10000, v / 100 % 100, v % 100,
+             (unsigned)kg_cuda_linear_hash(), KG_EPOCH);
     if (kg_cuda_check(c, -1, cudaMemGetInfo(&c->free_at_start, &total), "asking for free memory") != KG_OK)
         return KG_FAILED;
     p->fixed = kg_cuda_used(&c->device) + KG_CUDA_LATER;

@@ -196,6 +196,12 @@ extern "C" uint32_t kg_cuda_linear_hash(void)
         put_line(&r[i], line, sizeof line);
         h = hashed(h, line);
     }
+    const kg_lt_rows *u = kg_cuda_linear_usual(&n);
+    for (int i = 0; i < n; ++i) {
+        char line[96];
+        snprintf(line, sizeof line, "usual %lld %lld %lld", (long long)u[i].n, (long long)u[i].k, (long long)u[i].rows);
+        h = hashed(h, line);
+    }
     return folded(h);
 }
 

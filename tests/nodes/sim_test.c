@@ -169,6 +169,9 @@ static void on_the_cpu(const result *want)
     CHECK(json && strstr(json, "\"device\":\"cpu\"") && peak > m->s.d.profile.host_fixed + (1 << 20));
     free(json);
     kg_plan_free(p);
+    p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu, .host_budget = peak});
+    CHECK(p && kg_plan_sum(p).peak_host <= peak, "what it takes without a budget does: the process is not counted twice");
+    kg_plan_free(p);
     p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu, .host_budget = peak / 8});
     CHECK(!p && kg_error_last()->status == KG_NOFIT && strstr(kg_error_last()->hint, "--ram"), "%s", kg_error_last()->hint);
     session_close(&s);
