@@ -12,16 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A script's own choice is a new file in the current folder, by a name that is not hidden. */
-static int new_here(const char *path, const char *plain)
+/* A script's own choice is a new file in the current folder, by a name that is not hidden. This: but for being new. */
+static int named_here(const char *path, const char *plain)
 {
     char here[PATH_MAX];
-    struct stat st;
     if (!kg_path_plain(".", here))
         return 0;
     const char *name = kg_path_beneath(here, plain);
     return name && !kg_path_has_dotdot(path) && !strchr(name, '/') && name[0] != '.' &&
-           kg_path_is_name(name) && lstat(plain, &st) && errno == ENOENT;
+           kg_path_is_name(name);
 }
 
 static kg_status permitted(kg_files *f, const char *path)
@@ -32,8 +31,15 @@ static kg_status permitted(kg_files *f, const char *path)
     const char *slash = strrchr(path, '/');
     if (!kg_path_is_name(slash ? slash + 1 : path))
         return kg_fail(KG_USAGE, "'%s' names no file to write", path);
-    if (kg_path_listed(&f->outs, plain) || new_here(path, plain))
+    struct stat st;
+    const int here = named_here(path, plain);
+    if (kg_path_listed(&f->outs, plain) || (here && lstat(plain, &st) && errno == ENOENT))
         return KG_OK;
+    if (here) {
+        kg_status status = kg_fail(KG_USAGE, "a script may not write '%s': it is there already", path);
+        kg_hint("type the path on the command line to have it replaced (--out %s)", path);
+        return status;
+    }
     kg_status status = kg_fail(KG_USAGE, "a script may not write '%s'", path);
     kg_hint("type the path on the command line (--out FILE); a script itself may only make new "
             "files in the current folder");
