@@ -26,6 +26,8 @@ typedef struct kg_profile {        /* measured, or loaded from JSON (core/profil
     double launch;                 /* seconds one kernel costs at least                            */
 } kg_profile;
 kg_status kg_profile_load(kg_profile *p, const char *json);       /* text of a JSON object; KG_INPUT when wrong */
+/* What profiles and budgets ask the system: the number behind a prefix in one of its files, times unit; 0 when it is not there. */
+size_t kg_system_bytes(const char *path, const char *prefix, size_t unit);
 int kg_profile_dump(const kg_profile *p, char *out, size_t n);    /* the same form                             */
 
 typedef struct kg_device kg_device;

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A script's own choice is a new file in the current folder, by a name that is not hidden. This: but for being new. */
+/* A script's own choice is a new file in the current folder, by a name that is not hidden. 1: it is one, if it is new. */
 static int named_here(const char *path, const char *plain)
 {
     char here[PATH_MAX];
@@ -35,7 +35,7 @@ static kg_status permitted(kg_files *f, const char *path)
     const int here = named_here(path, plain);
     if (kg_path_listed(&f->outs, plain) || (here && lstat(plain, &st) && errno == ENOENT))
         return KG_OK;
-    if (here) {
+    if (here && !lstat(plain, &st)) {
         kg_status status = kg_fail(KG_USAGE, "a script may not write '%s': it is there already", path);
         kg_hint("type the path on the command line to have it replaced (--out %s)", path);
         return status;

@@ -31,25 +31,11 @@ size_t kg_plan_host_needs(const kg_plan *p)
     return own_bytes(p) + unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
 }
 
-/* The number behind a prefix in a file of the system, in bytes; 0 when it is not there. */
-static size_t system_bytes(const char *path, const char *prefix, size_t unit)
-{
-    unsigned long long n = 0;
-    char line[128];
-    FILE *f = fopen(path, "re");
-    while (f && !n && fgets(line, sizeof line, f))
-        if (!strncmp(line, prefix, strlen(prefix)))
-            n = strtoull(line + strlen(prefix), NULL, 10);
-    if (f)
-        fclose(f);
-    return (size_t)n * unit;
-}
-
 /* Page-locked weights are taken from everyone: what is there now but a tenth of all memory (or of the group's limit). */
 size_t kg_plan_host_room(void)
 {
     size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    size_t there = system_bytes("/proc/meminfo", "MemAvailable:", 1024), group = system_bytes("/sys/fs/cgroup/memory.max", "", 1);
+    size_t there = kg_system_bytes("/proc/meminfo", "MemAvailable:", 1024), group = kg_system_bytes("/sys/fs/cgroup/memory.max", "", 1);
     all = group && group < all ? group : all;
     there = there && there < all ? there : all;
     return there > all / 5 ? there - all / 10 : there / 2;

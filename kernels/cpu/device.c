@@ -121,18 +121,6 @@ static int cores(void)
     return n > 0 ? n : (int)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
-/* Bytes of memory this process has in use: second number of /proc/self/statm, in pages. */
-static size_t resident(void)
-{
-    long total = 0, pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f)
-        return 0;
-    int n = fscanf(f, "%ld %ld", &total, &pages);
-    fclose(f);
-    return n == 2 && pages > 0 ? (size_t)pages * (size_t)sysconf(_SC_PAGESIZE) : 0;
-}
-
 /* What oneDNN will use for 16-bit products on this machine. */
 enum { DOT_NONE, DOT_BF16, DOT_AMX };
 static int dot16(void)
@@ -150,7 +138,7 @@ static kg_profile profile(int threads)
     kg_profile p = {.version = 1, .threads = threads, .copy = 10e9, .disk = 1.5e9, .launch = 5e-6};
     snprintf(p.name, sizeof p.name, "cpu, %d threads, %s", threads, kg_cpu_isa_name(kg_cpu_isa()));
     p.memory = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    p.fixed = resident();
+    p.fixed = kg_system_bytes("/proc/self/status", "VmRSS:", 1024);
     p.rate[KG_C_MATMUL] = f32;
     p.rate[KG_C_MATMUL16] = f32 * core_16[dot16()];
     p.rate[KG_C_ATTENTION] = 0.7 * f32;

@@ -96,7 +96,7 @@ size_t kg_dnn_scratch(const kg_attention_args *a)
     return ((size_t)1 << 20) + (size_t)kg_rows(&a->q) * (size_t)a->heads * 2 * sizeof(float);
 }
 
-/* NULL: none can be had. *is_new: nobody asked for it before; it is not made yet. */
+/* NULL: not on this lane, or an error. *is_new: nobody asked for it before; it is not made yet. */
 static plan *plan_of_call(kg_exec *x, const kg_attention_args *a, bool *is_new)
 {
     shape s;
@@ -112,8 +112,10 @@ static plan *plan_of_call(kg_exec *x, const kg_attention_args *a, bool *is_new)
         if (!memcmp(&p->is, &s, sizeof s))
             return p;
     plan *p = new (std::nothrow) plan();
-    if (!p)
+    if (!p) {
+        kg_front_fail(x, "attention", "out of host memory");
         return NULL;
+    }
     p->is = s;
     p->most = (int64_t)kg_dnn_scratch(a);
     p->next = plans.first;
@@ -135,7 +137,7 @@ int kg_dnn_run(kg_exec *x, const kg_attention_args *a)
     bool is_new;
     plan *p = plan_of_call(x, a, &is_new);
     if (!p)
-        return 0;
+        return kg_exec_lane(x) == KG_LANE_COMPUTE;
     std::call_once(p->once, prepare, p, p->is.dnn);
     if (p->engine.broken != CUDNN_STATUS_SUCCESS)
         return !kg_cuda_dnn_ok(x, p->engine.broken, "looking for an engine of attention");

@@ -196,8 +196,10 @@ int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)
     plan *p = handle ? plan_of(handle, s, &is_new) : NULL;
     if (!handle)
         return 1;
-    if (!p)
-        return 0;
+    if (!p) {
+        kg_front_fail(x, "conv", "out of host memory");
+        return 1;
+    }
     std::call_once(p->once, make, p, handle);
     if (p->engine.broken != CUDNN_STATUS_SUCCESS)
         return !kg_cuda_dnn_ok(x, p->engine.broken, "looking for an engine of conv");

@@ -184,7 +184,7 @@ static int use_proposal(cublasLtHandle_t lt, product *p, cublasLtEpilogue_t epil
     usual.is = p->is;
     int n = describe(&usual, usual_rows(&p->is), epilogue) ? proposals(lt, &usual, algo, CANDIDATES) : 0;
     release(&usual);
-    p->broken = usual.broken;
+    p->broken = usual.broken ? usual.broken : p->broken;
     for (int pass = 0; pass < 2; ++pass) {
         for (int i = 0; i < n; ++i)
             if (works(lt, p, &algo[i])) {
@@ -399,7 +399,7 @@ static void run_slabs(kg_exec *x, cudaStream_t s, const kg_linear_args *a)
     }
 }
 
-/* While a plan is made: the library takes a millisecond to choose, and the first time a quarter of a second. */
+/* While a plan is made, for the device's second thread: choosing for the demo's products took a quarter of a second of each start. */
 static void prepare_slabs(kg_exec *x, const kg_linear_args *a)
 {
     const int64_t n = kg_cols(&a->out), step = slab_rows(a);

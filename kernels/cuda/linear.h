@@ -1,4 +1,4 @@
-/* What tune.cu sees of linear.cu: which algorithms of cuBLASLt there are for a product, how to try one, how to have it taken. */
+/* Between linear.cu and tune.cu: which algorithms of cuBLASLt there are for a product, how to try one, how to have it taken. */
 #ifndef KG_KERNELS_CUDA_LINEAR_H
 #define KG_KERNELS_CUDA_LINEAR_H
 

@@ -151,19 +151,6 @@ size_t kg_cuda_used(kg_device *d)
     return cudaMemGetInfo(&there, &total) == cudaSuccess ? total - there : 0;
 }
 
-/* Anonymous bytes of this process: what the driver and the libraries have taken, most of it. */
-static size_t host_used()
-{
-    char line[128];
-    size_t kib = 0;
-    FILE *f = fopen("/proc/self/status", "re");
-    while (f && fgets(line, sizeof line, f) && sscanf(line, "RssAnon: %zu", &kib) != 1)
-        ;
-    if (f)
-        fclose(f);
-    return kib << 10;
-}
-
 /* ---- rates ---- */
 static double rounded(double v)
 {
@@ -232,9 +219,9 @@ static void set_rates(const kg_cuda *c, kg_profile *p, double clock, double memo
 /* What comes after the start all the same: kernels of cuBLASLt and cuDNN as they are first used, and the pool's last 2 MiB page. */
 enum : size_t { KG_CUDA_LATER = (size_t)10 << 20 };
 
-/* The same on the host: what cuDNN and its compiler keep of making engines. 170 to 345 MiB were seen on an H100 (cuDNN 9.19, driver
- * 580) in bf16, the least with the largest pictures; f32 makes none and takes 95. STEP: what is there after the start differs a
- * little from time to time, and a plan is not to. */
+/* The same on the host: what cuDNN and its compiler keep of making engines, at most 345 MiB on an H100 (cuDNN 9.19, driver 580; bf16,
+ * twelve shapes: what the process had of its own, without what it had after the start and the rest of its plan). STEP: what is there
+ * after the start differs a little from time to time, and a plan is not to. */
 enum : size_t { KG_CUDA_HOST_LATER = (size_t)384 << 20, KG_CUDA_HOST_STEP = (size_t)64 << 20 };
 
 kg_status kg_cuda_measure(kg_cuda *c)
@@ -256,7 +243,8 @@ kg_status kg_cuda_measure(kg_cuda *c)
     p->disk = 1.5e9;
     p->launch = 3e-6;
     set_rates(c, p, khz > 0 ? 1e3 * khz : 1.5e9, memory);
-    p->host_fixed = (host_used() / KG_CUDA_HOST_STEP + 1) * KG_CUDA_HOST_STEP + KG_CUDA_HOST_LATER +
+    const size_t own = kg_system_bytes("/proc/self/status", "RssAnon:", 1024);
+    p->host_fixed = (own / KG_CUDA_HOST_STEP + 1) * KG_CUDA_HOST_STEP + KG_CUDA_HOST_LATER +
                     KG_RING_SLOTS * (KG_RING_READ + KG_LANES * KG_RING_WRITE);
     cudaDriverGetVersion(&driver);
     snprintf(c->device.tag, sizeof c->device.tag,

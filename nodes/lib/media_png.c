@@ -218,7 +218,7 @@ static void put_provenance(jump *j, const char *provenance)
     png_set_text(j->png, j->info, &text, 1);
 }
 
-/* zlib's level: frames with a little noise take 0.4 of the time of its default, 6, and come out 1 per cent smaller; smooth ones 10 per
+/* zlib's level: a third of the time of its default, 6. Measured on 1664x960: with noise of two steps 1 per cent smaller, smooth 10 per
  * cent larger. */
 #define LEVEL 4
 
