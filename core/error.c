@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/plain.h"
+
 static _Thread_local kg_error current;
 static _Thread_local int ignored;      /* the last kg_fail came too late: a hint after it is dropped too */
 
@@ -20,6 +22,7 @@ kg_status kg_fail_at(const char *file, int line, kg_status status, const char *f
     va_start(args, format);
     vsnprintf(current.message, sizeof current.message, format, args);
     va_end(args);
+    kg_plain(current.message);
     return status;
 }
 
@@ -32,12 +35,15 @@ void kg_hint(const char *format, ...)
     va_start(args, format);
     vsnprintf(current.hint + n, sizeof current.hint - n, format, args);
     va_end(args);
+    kg_plain(current.hint + n);
 }
 
 void kg_error_path(const char *path)
 {
-    if (current.status != KG_OK && !current.path[0])
+    if (current.status != KG_OK && !current.path[0]) {
         snprintf(current.path, sizeof current.path, "%s", path);
+        kg_plain(current.path);
+    }
 }
 
 const kg_error *kg_error_last(void) { return &current; }
@@ -75,6 +81,7 @@ void kg_log(const char *format, ...)
     va_start(args, format);
     vsnprintf(line, sizeof line, format, args);
     va_end(args);
+    kg_plain(line);
     pthread_mutex_lock(&log_lock);
     if (log_fn)
         log_fn(log_arg, line);

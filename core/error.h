@@ -1,7 +1,8 @@
 /* Errors: set once, where they are found, in a thread-local record; they cross threads by value.
  *
  * A function that fails calls kg_fail and returns its status (or NULL, or -1); callers pass it on and add nothing. kg_fail keeps
- * the first error until it is taken or cleared. */
+ * the first error until it is taken or cleared. What errors and lines of the log quote may come from anywhere: they are made plain
+ * (plain.h) when they are written, so that who shows them has nothing to do. */
 #ifndef KG_CORE_ERROR_H
 #define KG_CORE_ERROR_H
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/plain.h"
 #include "lua/declare.h"
 #include "lua/embedded.h"
 #include "lua/host.h"
@@ -290,9 +291,9 @@ static void write_value(child *c, lua_State *L, const char *name, int at)
 
 void kg_child_check_name(lua_State *L, const char *s, size_t n)
 {
-    if (n && n <= KG_EDIT_NAME && !memchr(s, 0, n))
+    if (n && n <= KG_EDIT_NAME && !memchr(s, 0, n) && !memchr(s, '\t', n) && kg_plain_is(s))
         return;
-    lua_pushliteral(L, "a name of an argument is too long or empty");
+    lua_pushliteral(L, "a name is too long or empty, or has control characters or bytes that are no UTF-8");
     kg_child_raise(L);
 }
 
@@ -307,6 +308,8 @@ static int f_add(lua_State *L)
         c->plain = 1;
         return luaL_error(L, "a plain script is not run when it is described");
     }
+    if (m)
+        kg_child_check_name(L, label, m);
     int pairs = (int)lua_objlen(L, 3) / 2;
     if (pairs > KG_EDIT_ARGS) {
         lua_pushfstring(L, "%s has no more than %d arguments", type, KG_EDIT_ARGS);
@@ -355,11 +358,6 @@ static int f_module(lua_State *L)
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
     kg_child_check_name(L, name, n);
-    for (size_t i = 0; i < n; ++i)
-        if ((unsigned char)name[i] < 32 || name[i] == 127) {
-            lua_pushliteral(L, "the name of a template has no control characters");
-            kg_child_raise(L);
-        }
     kg_write_begin(&c->out, KG_W_REQUIRE);
     kg_write_text(&c->out, name, n);
     send_frame(c);

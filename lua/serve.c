@@ -9,18 +9,6 @@
 
 enum { REQUIRES_MOST = 256, SOURCE_MOST = 1 << 20 };
 
-/* A script's text may go to a terminal: no control characters, neither as one byte nor as UTF-8 (C2 80 .. C2 9F). */
-static void defuse(char *s)
-{
-    for (; *s; ++s) {
-        unsigned char a = (unsigned char)s[0], b = (unsigned char)s[1];
-        if ((a < 32 && a != '\n' && a != '\t') || a == 127)
-            *s = '?';
-        else if (a == 0xc2 && b >= 0x80 && b < 0xa0)
-            s[0] = s[1] = '?';
-    }
-}
-
 /* The text of a payload that is one text, to be changed in place; NULL when malformed. */
 static char *own_text(kg_script *s, size_t bytes)
 {
@@ -28,9 +16,7 @@ static char *own_text(kg_script *s, size_t bytes)
     const char *text = kg_read_text(&r, SIZE_MAX - 1, NULL);
     if (r.bad || r.left)
         return NULL;
-    char *own = (char *)s->payload + (text - (const char *)s->payload);
-    defuse(own);
-    return own;
+    return (char *)s->payload + (text - (const char *)s->payload);
 }
 
 static void log_lines(char *text)
@@ -50,7 +36,6 @@ static void refuse(kg_script *s)
     kg_error_take(&s->refused);
     snprintf(s->refusal, sizeof s->refusal, "%s%s%s%s%s%s", e->path, e->path[0] ? ": " : "", e->message, e->hint[0] ? " (" : "", e->hint,
              e->hint[0] ? ")" : "");
-    defuse(s->refusal);
     kg_write_begin(&s->out, KG_W_REFUSED);
     kg_write_text(&s->out, s->refusal, strlen(s->refusal));
 }
@@ -194,9 +179,6 @@ static kg_status last_word(kg_script *s, const char *text)
     if (!m || n < m || strcmp(text + n - m, s->refusal))
         return kg_fail(KG_USAGE, "%s", text);
     kg_error e = s->refused;
-    defuse(e.path);
-    defuse(e.message);
-    defuse(e.hint);
     kg_fail(e.status, "%.*s%s", (int)(n - m), text, e.message);
     kg_error_path(e.path);
     kg_hint("%s", e.hint);

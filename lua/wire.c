@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/plain.h"
 #include "lua/script.h"
 
 /* ---- writing ---- */
@@ -116,12 +117,10 @@ const char *kg_read_text(kg_reader *r, size_t most, size_t *bytes)
 const char *kg_read_name(kg_reader *r, size_t most)
 {
     const char *s = kg_read_text(r, most, NULL);
-    for (const char *p = s; *p; ++p)
-        if ((unsigned char)*p < 32 || *p == 127) {
-            r->bad = 1;
-            return "";
-        }
-    return s;
+    if (kg_plain_is(s) && !strchr(s, '\t'))
+        return s;
+    r->bad = 1;
+    return "";
 }
 
 /* ---- edits ---- */

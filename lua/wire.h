@@ -44,7 +44,7 @@ uint32_t kg_read_u32(kg_reader *r);
 int64_t kg_read_i64(kg_reader *r);
 double kg_read_f64(kg_reader *r);
 const char *kg_read_text(kg_reader *r, size_t most, size_t *n);        /* without a NUL inside; into the payload */
-const char *kg_read_name(kg_reader *r, size_t most);           /* text without control characters          */
+const char *kg_read_name(kg_reader *r, size_t most);           /* plain text (core/plain.h), no tab          */
 
 /* One edit: a node to add. Strings lie in the payload. */
 enum { KG_EDIT_ARGS = 64, KG_EDIT_INTS = 256, KG_EDIT_NAME = 128 };

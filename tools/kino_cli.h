@@ -26,7 +26,6 @@ extern volatile sig_atomic_t kino_interrupted;
 kg_status kino_options_read(kino_options *o, int argc, char **argv);
 kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */
 void kino_error_print(const kino_options *o);                /* the thread's error, for people or as JSON   */
-int kino_steers(const char *s);                              /* bytes of a control character at s, or 0     */
 void kino_print_plain(const char *s, FILE *to);              /* text of a file: nothing steers a terminal   */
 char *kino_file_text(const char *path);                      /* malloc; NULL with KG_INPUT                  */
 int kino_value_find(const kino_options *o, const char *name);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/plain.h"
 #include "kernels/kernel.h"
 #include "tools/kino_cli.h"
 
@@ -13,8 +14,10 @@
 static void print_json(cJSON *o)
 {
     char *text = cJSON_PrintUnformatted(o);
-    if (text)
+    if (text) {
+        kg_plain(text);                /* cJSON lets bytes through that are no UTF-8 */
         puts(text);
+    }
     fflush(stdout);
     free(text);
     cJSON_Delete(o);
@@ -31,17 +34,15 @@ static void error_json(const kg_error *e)
     print_json(o);
 }
 
-/* Length of a character that would steer a terminal (also U+0080 to U+009F, two bytes), or 0. */
-int kino_steers(const char *s)
-{
-    unsigned char a = (unsigned char)s[0], b = a ? (unsigned char)s[1] : 0;
-    return a < 32 || a == 127 ? 1 : a == 0xc2 && b >= 0x80 && b < 0xa0 ? 2 : 0;
-}
-
 void kino_print_plain(const char *s, FILE *to)
 {
-    for (int n; *s; s += n ? n : 1)
-        fputc((n = kino_steers(s)) ? '?' : *s, to);
+    for (int bad, n; *s; s += n) {
+        n = kg_plain_next(s, &bad);
+        if (bad)
+            fputc('?', to);
+        else
+            fwrite(s, 1, (size_t)n, to);
+    }
 }
 
 void kino_error_print(const kino_options *o)
@@ -49,13 +50,7 @@ void kino_error_print(const kino_options *o)
     const kg_error *e = kg_error_last();
     if (o->json)
         error_json(e);
-    fputs("kino: ", stderr);
-    kino_print_plain(e->path, stderr);
-    fputs(e->path[0] ? ": " : "", stderr);
-    kino_print_plain(e->message, stderr);
-    fputs(e->hint[0] ? "\n      " : "", stderr);
-    kino_print_plain(e->hint, stderr);
-    fputc('\n', stderr);
+    fprintf(stderr, "kino: %s%s%s%s%s\n", e->path, e->path[0] ? ": " : "", e->message, e->hint[0] ? "\n      " : "", e->hint);
 }
 
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/graph_internal.h"
+#include "core/plain.h"
 #include "nodes/lib/provenance.h"
 #include "tools/kino_cli.h"
 
@@ -47,25 +48,25 @@ static int is_name(const char *s)
     return *s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789_")];
 }
 
-/* A word as a shell takes it. The file may come from a stranger: what would steer a terminal is written as an escape. */
+/* A word as a shell takes it. The file may come from a stranger: what must not be shown is written as an escape. */
 static void quote(FILE *to, const char *s)
 {
-    int steers = 0;
-    for (const char *p = s; *p; ++p)
-        steers |= kino_steers(p);
+    int steers = !kg_plain_is(s);
     if (*s && !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%")]) {
         fputs(s, to);
         return;
     }
     fputs(steers ? "$'" : "'", to);
-    for (int left = 0; *s; ++s, left -= left > 0) {
-        left = left ? left : kino_steers(s);
-        if (left)
-            fprintf(to, "\\x%02x", (unsigned char)*s);
-        else if (*s == '\'')
+    for (int bad, n; *s; s += n) {
+        n = kg_plain_next(s, &bad);
+        for (int i = 0; bad && i < n; ++i)
+            fprintf(to, "\\x%02x", (unsigned char)s[i]);
+        if (!bad && *s == '\'')
             fputs(steers ? "\\'" : "'\\''", to);
-        else
-            fputs(steers && *s == '\\' ? "\\\\" : (char[]){*s, 0}, to);
+        else if (!bad && *s == '\\' && steers)
+            fputs("\\\\", to);
+        else if (!bad)
+            fwrite(s, 1, (size_t)n, to);
     }
     fputc('\'', to);
 }

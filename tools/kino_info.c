@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/param.h"
+#include "core/plain.h"
 #include "kernels/kernel.h"
 #include "nodes/lib/provenance.h"
 #include "nodes/lib/weights.h"
@@ -159,9 +160,10 @@ static void print_name(const char *name, int json)
 {
     cJSON *item = json ? cJSON_CreateString(name) : NULL;
     char *text = item ? cJSON_PrintUnformatted(item) : NULL;
-    if (text)
+    if (text) {
+        kg_plain(text);
         fputs(text, stdout);
-    else
+    } else
         kino_print_plain(name, stdout);
     free(text);
     cJSON_Delete(item);

@@ -34,21 +34,38 @@ static void help_param(const kg_script_param *p)
     char range[96] = "";
     if (isfinite(p->min) && isfinite(p->max))
         snprintf(range, sizeof range, " [%.15g..%.15g]", p->min, p->max);
-    printf("  --%-14s %-8s %s", p->name, kg_script_type_name(p->type), p->doc);
+    printf("  --%-14s %-8s ", p->name, kg_script_type_name(p->type));
+    kino_print_plain(p->doc, stdout);
     for (int i = 0; i < p->choice_count; ++i)
         printf("%s%s", i ? "|" : " (", p->choices[i]);
     printf("%s%s", p->choice_count ? ")" : "", range);
     if (p->required)
         printf(" (required)\n");
-    else if (p->def && *p->def && strlen(p->def) < 64)
-        printf(" (default %s)\n", p->def);
-    else
+    else if (p->def && *p->def && strlen(p->def) < 64) {
+        fputs(" (default ", stdout);
+        kino_print_plain(p->def, stdout);
+        puts(")");
+    } else
         printf("\n");
+}
+
+/* Text of several lines. */
+static void print_lines(const char *s)
+{
+    char *copy = strdup(s), *rest = copy;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        kino_print_plain(line, stdout);
+        putchar('\n');
+    }
+    free(copy);
 }
 
 static void help(const kino_options *o, const kg_script_doc *d)
 {
-    printf("%s\n%s%s", o->target, d->doc ? d->doc : "", d->doc && *d->doc ? "\n" : "");
+    kino_print_plain(o->target, stdout);
+    putchar('\n');
+    if (*d->doc)
+        print_lines(d->doc);
     for (int i = 0; i < d->n; ++i)
         help_param(&d->params[i]);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/exec.h"
+#include "core/plain.h"
 #include "kernels/ops.h"
 #include "nodes/lib/clean.h"
 #include "nodes/lib/tokenizer.h"
@@ -23,6 +24,15 @@ static const umt5 *config(const kg_desc *in) { return in->resource->config; }
 
 /* ---- tokens ---- */
 
+/* Bytes of the whole characters that a line of the log quotes. */
+static int quoted(const char *text)
+{
+    int n = 0, bad;
+    while (text[n] && n + kg_plain_next(text + n, &bad) <= 40)
+        n += kg_plain_next(text + n, &bad);
+    return n;
+}
+
 static kg_status tokenize(const kg_tokenizer *t, const char *text, int *n, int32_t ids[UMT5_TOKENS + 1])
 {
     char *clean = kg_clean_text(text);
@@ -31,7 +41,7 @@ static kg_status tokenize(const kg_tokenizer *t, const char *text, int *n, int32
     if (*n < 0)
         return kg_error_last()->status;
     if (*n > UMT5_TOKENS) {
-        kg_log("a prompt has more than %d tokens: what comes after them is dropped ('%.40s...')", UMT5_TOKENS, text);
+        kg_log("a prompt has more than %d tokens: what comes after them is dropped ('%.*s...')", UMT5_TOKENS, quoted(text), text);
         ids[UMT5_TOKENS - 1] = ids[UMT5_TOKENS];       /* the end token */
         *n = UMT5_TOKENS;
     }
