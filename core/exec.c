@@ -4,6 +4,7 @@
  * it at planned addresses. A tick is the time between two changes of what lies below: the planner needs the tallest stack of each
  * tick and nothing else, so addresses of temporaries need no planning. Invariant: in a wet run the stack never exceeds its tick's
  * planned height, and every call is the trace's next record, or the run has "left its plan". */
+#include "core/file.h"
 #include "core/internal.h"
 
 #include <stdarg.h>
@@ -349,9 +350,10 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
 int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset)
 {
     kg_ctx *c = x->ctx;
-    size_t bytes = kg_bytes(&t), page = 4096;
-    if (c->mode == KG_DRY)
-        c->read_bytes += (offset + bytes + page - 1) / page * page - offset / page * page;
+    size_t bytes = kg_bytes(&t), page = 4096, pages = (offset + bytes + page - 1) / page * page - offset / page * page;
+    double warm = c->looks ? kg_file_warm(file, offset, bytes) : 0;
+    c->read_bytes += pages;
+    c->warm_bytes += warm > 0 ? warm * (double)pages : 0;
     if (kg_ctx_failed(c) || c->mode == KG_DRY)
         return kg_ctx_failed(c);
     if (c->stay)
@@ -365,6 +367,7 @@ kg_status kg_fill(kg_ctx *c, const kg_resource *r, int segment, void *base, kg_t
     const kg_segment *s = &r->segments[segment];
     kg_segment_tensors(r, segment, base, out);
     c->height = c->peak = c->read_bytes = 0;
+    c->warm_bytes = 0;
     if (r->fill)
         return r->fill(&x, r, segment, out);
     for (int i = 0; i < s->count; ++i)

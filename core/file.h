@@ -59,4 +59,7 @@ typedef struct kg_identity_memo {
 } kg_identity_memo;
 void kg_files_memo(kg_files *f, const kg_identity_memo *memo);
 
+/* The part of a range that the system has in its page cache, 0 to 1, from a few of its pages; -1: it does not say. */
+double kg_file_warm(const kg_file *f, uint64_t offset, size_t bytes);
+
 #endif

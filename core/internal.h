@@ -121,7 +121,9 @@ struct kg_ctx {
     int poison;                /* tests: fresh temporaries are filled with NaN                               */
     struct kg_run *loader;     /* fill, wet: the run whose copy thread it is                                */
     int stay;                  /* fill: the bytes it reads are kept on the host                              */
-    size_t read_bytes;         /* fill, dry: what it reads of files, in whole pages                          */
+    size_t read_bytes;         /* fill: what it reads of files, in whole pages                               */
+    int looks;                 /* fill: reads are looked up in the page cache before they are done           */
+    double warm_bytes;         /* what of them was there                                                     */
     size_t stage_bytes;        /* dry: most that one host work with outputs stages, in this unit             */
 };
 

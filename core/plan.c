@@ -302,6 +302,10 @@ static kg_plan *plan_done(kg_plan *p, kg_status s)
         s = prepare(p);
     if (s == KG_OK)
         s = kg_plan_ladder(p);
+    if (s == KG_OK) {
+        p->built_in = kg_plan_work(p) + kg_plan_stall(p, NULL);
+        s = kg_plan_expect(p);
+    }
     if (!p->whole)
         settle(p->graph);                  /* parts are made within the whole's ladder */
     if (s == KG_OK)

@@ -24,6 +24,9 @@ typedef struct kg_pnode {
 typedef struct kg_unit {
     int root;
     uint32_t first, last;
+    int64_t fronts;                /* kernels, as planned                                                */
+    double factor;                 /* seconds expected of it over those by built-in rates                */
+    double stall, late_stall;      /* expected: waiting for loads; in the second half of its ticks        */
     size_t host;                   /* declared by its nodes                                              */
     size_t stage_at;               /* staging of work with outputs, behind its nodes' slots              */
 } kg_unit;
@@ -44,6 +47,7 @@ struct kg_plan {
     size_t fill_bytes;             /* scratch of the copy lane                                           */
     int fill_interval;
     int *keep_interval;
+    double built_in;               /* seconds by the profile's rates                                     */
     size_t prepare_bytes;          /* what prepare held on the host, gone before the run                 */
     size_t arena, host_peak;
     size_t stage;                  /* page-locked staging of host work; 0: tensors are host addresses    */
@@ -71,6 +75,8 @@ kg_status kg_plan_lay_out(kg_plan *p);
 /* Both for every rung of knobs that is worth trying; the best one is in the plan, or the error says what is missing. */
 kg_status kg_plan_ladder(kg_plan *p);
 size_t kg_plan_room(const kg_plan *p);         /* of the arena                                             */
+kg_status kg_plan_expect(kg_plan *p);          /* a finished plan's seconds: what is expected, instead of built-in rates */
+void kg_plan_unit_name(const kg_plan *p, int unit, char *out, size_t n);       /* for core/rates.h                     */
 double kg_plan_work(const kg_plan *p);         /* seconds of computing                                     */
 double kg_plan_stall(const kg_plan *p, uint32_t *tick);    /* seconds of waiting, and where most of them; NULL */
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */

@@ -196,6 +196,7 @@ static kg_status dry_before(void *arg, kg_plan *p, int unit)
 {
     dry *d = arg;
     p->unit[unit].first = d->c->tick;
+    p->unit[unit].fronts = p->trace.fronts;
     d->keeps = p->trace.n_keeps;
     d->c->stage_bytes = 0;
     return KG_OK;
@@ -212,7 +213,7 @@ static kg_status dry_part(void *arg, kg_plan *p, int unit)
         return kg_error_last()->status;
     if (root->part->prepare_bytes > p->prepare_bytes)
         p->prepare_bytes = root->part->prepare_bytes;
-    p->trace.ticks[d->c->tick].seconds += kg_plan_sum(root->part).seconds;
+    p->trace.ticks[d->c->tick].seconds += root->part->built_in;
     return KG_OK;
 }
 
@@ -221,6 +222,7 @@ static kg_status dry_after(void *arg, kg_plan *p, int unit)
     dry *d = arg;
     kg_unit *u = &p->unit[unit];
     u->last = d->c->tick;
+    u->fronts = p->trace.fronts - u->fronts;
     const kg_plan *part = p->node[u->root].part;
     u->host = part ? part->arena + part->host_peak : 0;
     u->stage_at = 0;

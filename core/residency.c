@@ -366,13 +366,15 @@ double kg_tier_stall(kg_tier *t)
         at[tick] = now;
         for (; l < t->n_loads && l <= (size_t)t->use_load[u]; ++l) {
             double start = at[t->loads[l].after] > copy ? at[t->loads[l].after] : copy;
-            copy = done[l] = start + (double)t->use_bytes[t->loads[l].use] / t->bandwidth;
+            copy = done[l] = start + (t->load_seconds ? t->load_seconds[l] : (double)t->use_bytes[t->loads[l].use] / t->bandwidth);
         }
         double wait = done[t->use_load[u]] - now;
         if (wait > 0) {
             stall += wait;
             now += wait;
             at[tick] = now;
+            if (t->waits)
+                t->waits[tick] += wait;
             if (wait > worst) {
                 worst = wait;
                 t->stall_tick = tick;

@@ -37,6 +37,8 @@ typedef struct kg_tier {
     kg_load *loads;
     size_t n_loads, cap_loads;
     int *use_load;             /* by use: its load                                                                 */
+    const double *load_seconds;/* by load, for kg_tier_stall; NULL: bytes over the bandwidth                       */
+    double *waits;             /* by tick: what kg_tier_stall adds to it; may be NULL                              */
     double stall;              /* seconds compute waits for loads                                                  */
     uint32_t stall_tick;       /* where it waits most                                                              */
     size_t shortfall;          /* bytes missing when it does not fit                                               */

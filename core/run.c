@@ -79,8 +79,10 @@ int kg_run_use(kg_run *r, uint32_t use, void **base)
     size_t l = (size_t)r->plan->tier.use_load[use];
     const kg_load *load = &r->plan->tier.loads[l];
     pthread_mutex_lock(&r->lock);
+    double began = r->issued <= l ? kg_run_now() : 0;
     while (r->issued <= l && !atomic_load(&r->stop))
         kg_run_wait_a_little(&r->moved, &r->lock, 50);
+    r->took.waited += began > 0 ? kg_run_now() - began : 0;
     int there = r->issued > l;
     kg_event e = r->load_event[l];
     pthread_mutex_unlock(&r->lock);
@@ -129,6 +131,12 @@ static void push_progress(kg_run *r)
     r->first_progress = (r->first_progress + 1) % KG_PROGRESS;
     --r->n_progress;
     r->n_paced -= (unsigned)p->paced;
+    if (p->outer && !r->took.counted++) {
+        r->took.first = t;
+        r->took.first_tick = p->tick;
+    }
+    r->took.last = p->outer ? t : r->took.last;
+    r->took.last_tick = p->outer ? p->tick : r->took.last_tick;
     if (!p->outer && t - r->last_step_event < 0.5)
         return;
     r->last_step_event = t;
@@ -199,6 +207,8 @@ static kg_status before(void *arg, kg_plan *p, int unit)
         r->clock[i] = (kg_clock){.began = kg_run_now(), .saved = kg_run_now(), .saved_step = p->node[i].frame.first};
         kg_run_push_node(r, i, "run", 0);
     }
+    r->took.began = kg_run_now();
+    r->took.waited = r->took.counted = 0;
     return s;
 }
 
@@ -220,6 +230,8 @@ static kg_status settle(void *arg, kg_plan *p, int unit, kg_status s)
     while (s == KG_OK && r->n_progress)
         push_progress(r);
     r->n_progress = r->n_paced = 0;
+    if (s == KG_OK)
+        kg_run_took_unit(r, unit);
     if (s != KG_OK)
         kg_exec_blame(&p->node[p->unit[unit].root].frame);
     return s;
@@ -301,6 +313,7 @@ static void *compute_thread(void *arg)
         kg_fail(s, "failed without saying why");
     kg_run_keep_error(r);              /* sets stop: the other threads have nothing left to do in any case */
     wind_up(r, s != KG_OK || r->error.status != KG_OK);
+    kg_run_took_loads(r);
     kg_run_event e = {.kind = KG_E_DONE, .seconds = kg_run_now() - began};
     if (atomic_load(&r->cancelled) && (s != KG_OK || r->error.status != KG_OK))
         r->error = (kg_error){.status = KG_CANCELLED, .message = "cancelled"};

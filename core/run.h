@@ -6,6 +6,7 @@
 #include "core/cache.h"
 #include "core/device.h"
 #include "core/graph.h"
+#include "core/rates.h"
 
 typedef struct kg_plan kg_plan;
 typedef struct kg_run kg_run;
@@ -20,6 +21,7 @@ typedef struct kg_plan_options {
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
     int dry;                       /* plan only: cached rows are not read to see whether they are good     */
     const char *provenance;        /* borrowed; what sinks write into their files; may be NULL             */
+    kg_rates *rates;        /* borrowed: what earlier runs took (core/rates.h), and the run adds to it; may be NULL */
     unsigned chaos;                /* tests: random delays on the copy lane, freed slots filled with NaN   */
 } kg_plan_options;
 kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o);       /* NULL with an error; KG_NOFIT names shortfall and residents */

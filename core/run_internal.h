@@ -37,6 +37,15 @@ typedef struct kg_run_host {
 /* A range of a file that stays on the host until its interval of the host tier ends. */
 typedef struct kg_pin { const kg_file *file; uint64_t offset; size_t bytes; int interval; } kg_pin;
 
+/* What the unit at hand took so far, for later estimates. */
+typedef struct kg_run_took {
+    double began, waited;          /* waited: for loads, where the compute thread waits itself              */
+    int counted;                   /* outer scopes that are finished                                        */
+    double first, last;            /* when the first and the last of them were                              */
+    uint32_t first_tick, last_tick;
+    kg_rate_load cold, warm;       /* the copy thread's                                                     */
+} kg_run_took;
+
 struct kg_run {
     kg_plan *plan;
     kg_device *device;
@@ -70,6 +79,7 @@ struct kg_run {
     kg_clock *clock;               /* by node                                                               */
     char *valued;                  /* by node: a cached value is in place                                   */
     double last_step_event;
+    kg_run_took took;
     unsigned chaos;
 };
 
@@ -94,6 +104,8 @@ kg_status kg_run_fetch(kg_run *r, void *dst, const kg_tensor *t);
 kg_status kg_run_place(kg_run *r, int node);   /* a value that the cache or an outer run answers, once          */
 void kg_run_store(kg_run *r, int node);
 
+void kg_run_took_unit(kg_run *r, int unit);    /* it ended well: its seconds go into the rates of the plan    */
+void kg_run_took_loads(kg_run *r);             /* the copy thread has been joined                           */
 kg_status kg_run_part(kg_run *r, int unit);    /* a unit on the host                                            */
 
 #endif

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+#define LOAD_TELLS (16 << 20)      /* bytes: below it a load is mostly overhead */
+
 /* Waits until the tick is queued; the event of it. */
 static int may_start(kg_run *r, uint32_t after, kg_event *e)
 {
@@ -64,6 +66,18 @@ static int begin_stay(kg_run *r, size_t i)
     return keeps;
 }
 
+/* Loads that came whole from the disk or whole from the page cache tell those rates. On a card the ring of its staging makes the
+ * thread wait for the link, so that this is the slower of both. */
+static void took(kg_run *r, const kg_ctx *c, double seconds)
+{
+    double bytes = (double)c->read_bytes;
+    kg_rate_load *l = c->warm_bytes >= bytes ? &r->took.warm : &r->took.cold;
+    if (bytes >= LOAD_TELLS && (c->warm_bytes >= bytes || c->warm_bytes <= 0)) {
+        l->bytes += bytes;
+        l->seconds += seconds;
+    }
+}
+
 static kg_status load(kg_run *r, kg_ctx *c, size_t i)
 {
     const kg_plan *p = r->plan;
@@ -78,11 +92,13 @@ static kg_status load(kg_run *r, kg_ctx *c, size_t i)
     kg_status s = l->after ? ops->wait(r->device, KG_LANE_COPY, free_at) : KG_OK;
     if (s == KG_OK && r->chaos)
         upset(r, at, p->use_bytes[l->use]);
+    double began = kg_run_now();
     if (s == KG_OK)
         s = kg_fill(c, p->graph->node[u->resource]->resource, u->segment, at, c->weights[0]);
     if (s != KG_OK || kg_error_last()->status != KG_OK)
         return s != KG_OK ? s : kg_error_last()->status;
     filled = ops->record(r->device, KG_LANE_COPY);
+    took(r, c, kg_run_now() - began);
     if (kg_error_last()->status != KG_OK)
         return kg_error_last()->status;
     pthread_mutex_lock(&r->lock);
@@ -101,7 +117,8 @@ void *kg_run_copy_thread(void *run)
     if (!c)
         kg_fail(KG_FAILED, "out of host memory");
     else
-        *c = (kg_ctx){.mode = KG_WET, .device = r->device, .lane = KG_LANE_COPY, .stop = &r->stop, .plan = p, .loader = r};
+        *c = (kg_ctx){.mode = KG_WET, .device = r->device, .lane = KG_LANE_COPY, .looks = p->options.rates != NULL,
+                        .stop = &r->stop, .plan = p, .loader = r};
     if (c && p->fill_interval >= 0) {
         c->top = (char *)p->base + p->tier.intervals[p->fill_interval].at + p->fill_bytes;
         c->limit = p->fill_bytes;

@@ -46,6 +46,10 @@ kg_status kino_tune(const kino_options *o);
 kg_status kino_tuned(kg_device *d);                          /* has a card follow what kino tune found for it */
 int kino_card(const char *name);                             /* N of "cuda[:N]"; -1: it is neither          */
 int kino_config(const char *name, char *out, size_t n);      /* the path of a file of ours there; 0: too long */
+void kino_device_name(const char *before, const kg_device *d, char *out, size_t n);     /* a file's name: "before-NVIDIA-H100" */
+kg_status kino_folder_of(char *path);                        /* makes the folders that lead to a file       */
+void kino_rates_read(kg_rates *r, const kg_device *d);       /* what earlier runs on such a device took     */
+void kino_rates_write(const kg_rates *r, const kg_device *d);
 kg_device *kino_device(const kino_options *o);               /* NULL with an error                          */
 kg_status kino_precision(const kino_options *o, const kg_device *d, int *out);
 void kino_cache_options(const kino_options *o, kg_cache_options *c);

@@ -16,6 +16,7 @@ typedef struct session {
     kg_identity_memo memo;
     kg_graph *graph;
     char *provenance;
+    kg_rates rates;
 } session;
 
 static kg_status roots(kg_files *f, const char *list, int type)
@@ -155,6 +156,8 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
         return KG_USAGE;
     s->provenance = kino_provenance(o, s->doc, s->graph, s->device);
     p.provenance = s->provenance;
+    kino_rates_read(&s->rates, s->device);
+    p.rates = &s->rates;
     *out = kg_plan_new(s->graph, &p);
     return *out ? KG_OK : kg_error_last()->status;
 }
@@ -176,6 +179,8 @@ static kg_status execute(kino_options *o, session *s)
         kino_plan_event(o, p, s->device);
         kg_run *r = kg_run_start(p);
         st = r ? kino_follow(o, r, s->device) : kg_error_last()->status;
+        if (r && st == KG_OK)
+            kino_rates_write(&s->rates, s->device);
         kg_run_free(r);
     }
     kg_plan_free(p);

@@ -12,14 +12,19 @@
 
 #define SECONDS 0.1
 
+void kino_device_name(const char *before, const kg_device *d, char *out, size_t n)
+{
+    snprintf(out, n, "%s-%s", before, d->profile.name);
+    for (char *c = out; *c; ++c)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *c))
+            *c = '-';
+}
+
 /* <config>/tuned-NVIDIA-H100-80GB-HBM3; 0: too long. */
 static int path_of(const kg_device *d, char *out, size_t n)
 {
     char name[80];
-    snprintf(name, sizeof name, "tuned-%s", d->profile.name);
-    for (char *c = name; *c; ++c)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", *c))
-            *c = '-';
+    kino_device_name("tuned", d, name, sizeof name);
     return kino_config(name, out, n);
 }
 
@@ -53,7 +58,7 @@ static int take(void *arg, const char *line, const char *words)
     return kino_interrupted > 0;
 }
 
-static kg_status folder_of(char *path)
+kg_status kino_folder_of(char *path)
 {
     for (char *c = path + 1; *c; ++c)
         if (*c == '/') {
@@ -73,7 +78,7 @@ static kg_status tune_into(const kino_options *o, kg_device *d, char *path)
 {
     char part[4200];
     snprintf(part, sizeof part, "%s.%ld", path, (long)getpid());
-    search s = {.f = folder_of(path) == KG_OK ? fopen(part, "w") : NULL};
+    search s = {.f = kino_folder_of(path) == KG_OK ? fopen(part, "w") : NULL};
     if (!s.f)
         return kg_error_last()->status ? kg_error_last()->status : kg_fail(KG_FAILED, "cannot write %s: %s", part, strerror(errno));
     fprintf(s.f, "%s\n", d->tag);
