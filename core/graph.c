@@ -126,7 +126,7 @@ static kg_status join(const kg_graph *g, kg_gnode *n, int input, int from, int p
                        source->type->outputs[port].name);
     n->from[input] = from;
     n->from_port[input] = port;
-    return KG_OK;
+    return d->stream ? kg_gnode_stream_users(g, n, from) : KG_OK;
 }
 
 static kg_status device(kg_gnode *n, const kg_arg *a)
@@ -152,6 +152,7 @@ static kg_status argument(kg_graph *g, kg_gnode *n, const kg_arg *a)
         return unknown_argument(n->type, a->name);
     if (a->kind == KG_A_NODE)
         return kg_fail(KG_USAGE, "param %s wants a value, not a node", a->name);
+    n->given |= (uint64_t)1 << (p - n->type->params);
     return kg_param_set(p, n->asked, a);
 }
 
@@ -190,7 +191,9 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
     n->extra_bytes = 0;
     keys_drop(n);
     memset(n->out, 0, sizeof n->out);
-    int items = kg_params_items(n->type, n->params);
+    if (kg_gnode_stream_length(g, n) != KG_OK || kg_gnode_count_items(n, in) != KG_OK)
+        return KG_USAGE;
+    int items = n->items;
     for (int i = 0; i < n->outputs; ++i)
         n->out[i].items = items;
     kg_infer x = {.params = n->params, .in = in, .out = n->out, .files = g->options.files, .precision = g->options.precision, .node = n};
@@ -206,9 +209,12 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
         kg_fail(s ? s : KG_USAGE, "refused without saying why");
         return kg_error_last()->status;
     }
-    for (int i = 0; i < n->outputs; ++i)
+    for (int i = 0; i < n->outputs; ++i) {
         if (n->out[i].items < items)
             n->out[i].items = items;
+        if (n->out[i].items > n->items)
+            n->items = n->out[i].items;
+    }
     return KG_OK;
 }
 
@@ -401,6 +407,13 @@ int kg_graph_unreached(const kg_graph *g, int *nodes, int max)
     return n;
 }
 
+int kg_infer_given(const kg_infer *x, const char *param)
+{
+    const kg_gnode *n = x->node;
+    const kg_param *p = kg_param_find(n->type, param);
+    return p && n->given >> (p - n->type->params) & 1;
+}
+
 void kg_infer_warn(kg_infer *x, const char *format, ...)
 {
     char text[512];
@@ -426,13 +439,13 @@ void kg_infer_key(kg_infer *x, const void *bytes, size_t size)
 }
 
 /* ---- keys ---- */
-static void hash_input(const kg_graph *g, const kg_gnode *n, int i, int item, int items, kg_hash *h)
+static void hash_input(const kg_graph *g, const kg_gnode *n, int i, int item, kg_hash *h)
 {
     int all = g->node[n->from[i]]->out[n->from_port[i]].items;
     kg_hash_text(h, n->type->inputs[i].name);
     for (int k = 0; k < (all > 1 ? all : 1); ++k) {
-        if (all == items && all > 1 && k != item)
-            continue;                     /* a list joined to a list: item by item */
+        if (n->type->inputs[i].flags & KG_LIST && all > 1 && k != item)
+            continue;
         kg_key key = kg_graph_key(g, n->from[i], n->from_port[i], k);
         kg_hash_bytes(h, key.b, sizeof key.b);
     }
@@ -445,15 +458,16 @@ static kg_key key_make(const kg_graph *g, int node, int port, int item)
     kg_hash_text(h, "kinograph 1");
     kg_hash_text(h, n->type->name);
     kg_hash_bytes(h, &n->type->version, sizeof n->type->version);
-    int items = kg_params_items(n->type, n->params);
     kg_params_hash(n->type, n->params, item, h);
+    if (item >= n->told)
+        kg_hash_bytes(h, &item, sizeof item);      /* of a list that neither params nor inputs tell apart */
     if (n->resource)
         kg_hash_bytes(h, n->resource->identity, sizeof n->resource->identity);
     if (n->extra_bytes)
         kg_hash_bytes(h, n->extra, n->extra_bytes);
     for (int i = 0; i < n->inputs; ++i)
         if (n->from[i] >= 0)
-            hash_input(g, n, i, item, items, h);
+            hash_input(g, n, i, item, h);
     if (port >= 0 && port < n->outputs)
         kg_hash_text(h, n->type->outputs[port].name);
     return kg_hash_done(h);
@@ -462,9 +476,8 @@ static kg_key key_make(const kg_graph *g, int node, int port, int item)
 kg_key kg_graph_key(const kg_graph *g, int node, int port, int item)
 {
     kg_gnode *n = g->node[node];
-    int items = kg_params_items(n->type, n->params);
+    int items = n->items;
     if (!n->keys) {
-        n->key_items = items;
         n->keys = calloc((size_t)((n->outputs + 1) * items), sizeof *n->keys);
         n->keyed = calloc((size_t)((n->outputs + 1) * items), 1);
     }

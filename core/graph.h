@@ -7,6 +7,9 @@
 #include "core/key.h"
 #include "core/node.h"
 
+#define KG_STREAM_NODES 256        /* that a stream passes, one behind the other                           */
+#define KG_STREAM_USERS 16         /* of the streams of one node                                           */
+
 typedef enum kg_arg_kind { KG_A_INT, KG_A_REAL, KG_A_BOOL, KG_A_TEXT, KG_A_INTS, KG_A_NODE } kg_arg_kind;
 typedef struct kg_arg {            /* one named argument of a node: a param's value or an input's source   */
     const char *name;

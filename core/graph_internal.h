@@ -16,16 +16,24 @@ typedef struct kg_gnode {
     kg_resource *resource;         /* owned                                                   */
     unsigned char *extra;          /* what infer added to the key                             */
     size_t extra_bytes;
+    int items;                     /* that its outputs have: by its params and inputs `told`, or more */
+    int told;
+    uint64_t given;                /* params that were given, by their number                 */
     int wanted;
     int on_cpu;                    /* device = "cpu"                                          */
     kg_key *keys;                  /* memory of kg_graph_key: [output][item], dropped by infer  */
     char *keyed;
-    int key_items;
 } kg_gnode;
 struct kg_graph { kg_graph_options options; kg_gnode **node; int count, room, wants; };
 
 int kg_gnode_wanted(const kg_graph *g, int node);
 /* Descriptions of the inputs as the node sees them. */
 void kg_gnode_inputs(const kg_graph *g, const kg_gnode *n, kg_desc in[KG_GRAPH_PORTS]);
+/* Has `from`, which n has just joined, users enough? n counts once, whether it is in the graph already or not. */
+kg_status kg_gnode_stream_users(const kg_graph *g, const kg_gnode *n, int from);
+/* The streams above n are one chain, called through when a chunk comes, each node by the one before it. */
+kg_status kg_gnode_stream_length(const kg_graph *g, const kg_gnode *n);
+/* The number of items of a node: that of its list of numbers, and of every list that it takes item by item; one goes with any. */
+kg_status kg_gnode_count_items(kg_gnode *n, const kg_desc *in);
 
 #endif

@@ -12,7 +12,7 @@
 #include "core/run.h"
 
 #define KG_PORTS_MAX 8
-#define KG_DEPTH 24
+#define KG_DEPTH (2 * KG_STREAM_NODES + 24)
 #define KG_OPEN_USES 16
 #define KG_SEGMENT_WEIGHTS 256
 #define KG_SLOTS 8
@@ -74,8 +74,8 @@ struct kg_exec {               /* one node's view (a frame)                     
     void *state;
     size_t state_bytes;
     void (*state_destroy)(void *);
-    kg_exec *consumer[16];     /* of its stream outputs                                                      */
-    int consumer_port[16];     /* which output port feeds it                                                 */
+    kg_exec *consumer[KG_STREAM_USERS];        /* of its stream outputs                                      */
+    int consumer_port[KG_STREAM_USERS];        /* which output port feeds it                                 */
     int consumers;
     int64_t chunks;            /* chunks that it was given                                                   */
 };

@@ -13,7 +13,9 @@ typedef struct kg_prepare kg_prepare;
 typedef struct kg_resource kg_resource;
 
 /* ---- ports ---- */
-enum { KG_STREAM = 1, KG_OPTIONAL = 2 };
+/* LIST: a list of values is taken item by item: item i of every output is made of item i (of the one, when it is no list). WHOLE: the
+ * node looks at the list itself, of any length. Other ports take one value, and core refuses lists there. */
+enum { KG_STREAM = 1, KG_OPTIONAL = 2, KG_LIST = 4, KG_WHOLE = 8 };
 typedef struct kg_port {
     const char *name;
     const char *kind;      /* an open slash path: "latent" takes "latent/wan21"; alternatives are joined by "|":
@@ -88,6 +90,7 @@ struct kg_infer {
 };
 int kg_infer_precision(const kg_infer *x, int asked);          /* asked, or the run's when it is AUTO  */
 kg_desc kg_desc_tensor(const char *kind, kg_dtype d, int rank, const int64_t *shape);
+int kg_infer_given(const kg_infer *x, const char *param);     /* 1: the graph says it, 0: it is at its default   */
 void kg_infer_warn(kg_infer *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Adds bytes to the key of the node: the identity of what a file holds that no resource carries. */
 void kg_infer_key(kg_infer *x, const void *bytes, size_t n);

@@ -262,9 +262,10 @@ void kg_params_hash(const kg_node_type *t, const void *params, int item, kg_hash
             continue;
         }
         char text[64 * 21];
-        if (p->flags & KG_ITEMS && item >= 0)
-            snprintf(text, sizeof text, "%" PRIu64, (uint64_t)CONST_FIELD(kg_ints, p, params).v[item]);
-        else
+        if (p->flags & KG_ITEMS && item >= 0) {
+            const kg_ints *list = &CONST_FIELD(kg_ints, p, params);
+            snprintf(text, sizeof text, "%" PRIu64, (uint64_t)list->v[item < list->n ? item : 0]);
+        } else
             kg_param_text(p, params, text, sizeof text);
         kg_hash_text(h, text);
     }

@@ -9,7 +9,8 @@ void kg_params_default(const kg_node_type *t, void *params);
 kg_status kg_param_set(const kg_param *p, void *params, const kg_arg *a);
 void kg_params_drop(const kg_node_type *t, void *params);            /* frees the strings, not the struct             */
 void kg_params_copy(const kg_node_type *t, void *to, const void *from);
-/* name=value of each one that is not at its default, in declaration order; items >= 0 takes one number of a KG_ITEMS list. */
+/* name=value of each one that is not at its default, in declaration order; item >= 0 takes one number of a KG_ITEMS list
+ * (of a list of one always that). */
 void kg_params_hash(const kg_node_type *t, const void *params, int item, kg_hash *h);
 int kg_params_items(const kg_node_type *t, const void *params);       /* numbers in its KG_ITEMS list; at least 1      */
 int kg_param_text(const kg_param *p, const void *params, char *out, size_t n);   /* value as text, for plans and --help */

@@ -20,8 +20,7 @@ kg_key kg_plan_checkpoint_key(const kg_plan *p, int node)
 {
     kg_hash *h = kg_hash_new();
     kg_hash_text(h, "checkpoint");
-    int items = kg_params_items(p->graph->node[node]->type, p->graph->node[node]->params);
-    for (int i = 0; i < items; ++i) {
+    for (int i = 0; i < p->graph->node[node]->items; ++i) {
         kg_key k = kg_graph_key(p->graph, node, -1, i);
         kg_hash_bytes(h, k.b, sizeof k.b);
     }

@@ -46,6 +46,7 @@ static cJSON *ports_json(const kg_port *p)
         cJSON_AddStringToObject(o, "kind", p->kind);
         cJSON_AddBoolToObject(o, "stream", p->flags & KG_STREAM);
         cJSON_AddBoolToObject(o, "optional", p->flags & KG_OPTIONAL);
+        cJSON_AddBoolToObject(o, "list", p->flags & (KG_LIST | KG_WHOLE));
         cJSON_AddStringToObject(o, "doc", p->doc);
         cJSON_AddItemToArray(list, o);
     }
@@ -96,8 +97,8 @@ static void node_text(const kg_node_type *t)
     printf("%s: %s\n", t->name, t->doc);
     for (int out = 0; out < 2; ++out)
         for (const kg_port *p = out ? t->outputs : t->inputs; p && p->name; ++p)
-            printf("  %-6s %-14s %s%s%s  %s\n", out ? "output" : "input", p->name, p->kind, p->flags & KG_STREAM ? " stream" : "",
-                   p->flags & KG_OPTIONAL ? " optional" : "", p->doc);
+            printf("  %-6s %-14s %s%s%s%s  %s\n", out ? "output" : "input", p->name, p->kind, p->flags & KG_STREAM ? " stream" : "",
+                   p->flags & KG_OPTIONAL ? " optional" : "", p->flags & (KG_LIST | KG_WHOLE) ? " list" : "", p->doc);
     void *defaults = calloc(1, t->params_size + 1);
     kg_params_default(t, defaults);
     for (const kg_param *p = t->params; p && p->name; ++p) {

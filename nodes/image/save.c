@@ -13,8 +13,6 @@ static kg_status infer(kg_infer *x)
     params *p = x->params;
     const kg_desc *in = &x->in[0];
     p->files = x->files;
-    if (in->items > 1)
-        return kg_fail(KG_USAGE, "input image is a list of %d, and a file holds one", in->items);
     if (in->dtype != KG_U8 || in->rank != 3 || in->shape[2] != 3)
         return kg_fail(KG_USAGE, "input image wants 8-bit RGB, [height, width, 3]");
     if (in->shape[0] > KG_SIDE_MAX || in->shape[1] > KG_SIDE_MAX)

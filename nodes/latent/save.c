@@ -12,11 +12,6 @@ static kg_status infer(kg_infer *x)
 {
     params *p = x->params;
     p->files = x->files;
-    if (x->in[0].items > 1) {
-        kg_fail(KG_USAGE, "input latent is a list of %d, and a file holds one", x->in[0].items);
-        kg_hint("latent.pick takes one of them");
-        return KG_USAGE;
-    }
     if (!*p->name || !strcmp(p->name, "__metadata__"))
         return kg_fail(KG_USAGE, "name = \"%s\" is no name for a tensor", p->name);
     return kg_files_may_write(x->files, p->path);

@@ -6,6 +6,7 @@
  * ref: wan-spec 6, 7.1 (Wan2.1 wan/text2video.py; Wan2.2 for two experts). */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/ops.h"
 #include "nodes/lib/schedule.h"
@@ -74,20 +75,52 @@ static kg_status check_inputs(const kg_infer *x, const wan_sample_params *p, con
     return KG_OK;
 }
 
+/* The noise is the size: a param that says another one is a mistake, one that says nothing is filled in. */
+static kg_status take_size(const kg_infer *x, wan_sample_params *p, const kg_desc *n, int64_t channels)
+{
+    if (n->rank != 4 || n->shape[0] != channels || n->shape[2] % 2 || n->shape[3] % 2)
+        return kg_fail(KG_USAGE, "noise must be [%lld, frames, height, width] with even height and width", (long long)channels);
+    const struct { const char *name; int64_t *param, noise; } size[] = {{"width", &p->width, n->shape[3] * VAE_SPACE},
+        {"height", &p->height, n->shape[2] * VAE_SPACE}, {"frames", &p->frames, (n->shape[1] - 1) * VAE_TIME + 1}};
+    for (int i = 0; i < 3; ++i) {
+        if (kg_infer_given(x, size[i].name) && *size[i].param != size[i].noise) {
+            kg_fail(KG_USAGE, "%s = %lld, but input noise is for %s = %lld", size[i].name, (long long)*size[i].param, size[i].name,
+                    (long long)size[i].noise);
+            kg_hint("with noise, width, height and frames may be left out");
+            return KG_USAGE;
+        }
+        *size[i].param = size[i].noise;
+    }
+    return KG_OK;
+}
+
+/* Params of an input that is not joined, and of what an input gives already. */
+static kg_status check_params(kg_infer *x)
+{
+    static const char *const low[] = {"guidance_low", "boundary"}, *const draw[] = {"seed", "rng", "rng_blocks"};
+    for (int i = 0; i < 2; ++i)
+        if (!x->in[IN_LOW].kind && kg_infer_given(x, low[i]))
+            return kg_fail(KG_USAGE, "param %s is of input model_low, which is not joined", low[i]);
+    for (int i = 0; i < 3; ++i)
+        if (x->in[IN_NOISE].kind && kg_infer_given(x, draw[i]))
+            kg_infer_warn(x, "%s is for drawing noise, and input noise gives it: it changes nothing", draw[i]);
+    return KG_OK;
+}
+
 static kg_status infer(kg_infer *x)
 {
     wan_sample_params *p = x->params;
     const kg_wan_config *c = config_of(&x->in[IN_MODEL]);
     int64_t shape[4] = {c->in_channels, (p->frames - 1) / VAE_TIME + 1, p->height / VAE_SPACE, p->width / VAE_SPACE};
     if (x->in[IN_NOISE].kind) {
-        const kg_desc *n = &x->in[IN_NOISE];
-        if (n->rank != 4 || n->shape[0] != c->in_channels || n->shape[2] % 2 || n->shape[3] % 2)
-            return kg_fail(KG_USAGE, "noise must be [%lld, frames, height, width] with even height and width", (long long)c->in_channels);
-        for (int i = 1; i < 4; ++i)
-            shape[i] = n->shape[i];
+        if (take_size(x, p, &x->in[IN_NOISE], c->in_channels) != KG_OK)
+            return KG_USAGE;
+        memcpy(shape, x->in[IN_NOISE].shape, sizeof shape);
     } else if (check_size(p) != KG_OK)
         return KG_USAGE;
-    kg_status s = check_inputs(x, p, c);
+    kg_status s = check_params(x);
+    if (s == KG_OK)
+        s = check_inputs(x, p, c);
     if (s != KG_OK)
         return s;
     warn(x, c, shape[3] * VAE_SPACE, shape[2] * VAE_SPACE);
@@ -130,7 +163,7 @@ static void set_up(kg_exec *x, sampling *s)
     const kg_desc *o = kg_desc_out(x, 0);
     int64_t tokens = o->shape[1] * (o->shape[2] / 2) * (o->shape[3] / 2);
     s->experts = kg_desc_in(x, IN_LOW)->kind ? 2 : 1;
-    s->items = s->p->seed.n;
+    s->items = kg_desc_out(x, 0)->items;
     kg_tensor rope = kg_keep(x, KG_F32, KG_SHAPE(tokens, 64, 2));
     kg_rope_table(
         x,
@@ -156,7 +189,7 @@ static void set_up(kg_exec *x, sampling *s)
 static void start(kg_exec *x, sampling *s)
 {
     kg_tensor state[4 * MAX_ITEMS];
-    int n = 0;
+    int n = 0, given = kg_desc_in(x, IN_NOISE)->items;
     for (int i = 0; i < s->items; ++i)
         n += kg_solver_tensors(&s->solver[i], s->p->solver, state + n);
     if (kg_first(x) > 0) {
@@ -165,7 +198,7 @@ static void start(kg_exec *x, sampling *s)
     }
     for (int i = 0; i < s->items; ++i) {
         if (kg_desc_in(x, IN_NOISE)->kind)
-            kg_unary(x, (kg_unary_args){.out = s->solver[i].x, .in = kg_in(x, IN_NOISE), .op = KG_UNARY_COPY});
+            kg_unary(x, (kg_unary_args){.out = s->solver[i].x, .in = kg_in_item(x, IN_NOISE, given > 1 ? i : 0), .op = KG_UNARY_COPY});
         else
             kg_noise(x, (kg_noise_args){.out = s->solver[i].x, .seed = (uint64_t)s->p->seed.v[i],
                                         .blocks = s->p->rng ? (int)s->p->rng_blocks : 0});
@@ -256,7 +289,8 @@ KG_NODE(wan_sample) = {
                        {"text", "embedding", 0, "what the video shows, [512, text_dim]"},
                        {"negative", "embedding", KG_OPTIONAL, "what it does not; needed unless guidance is 1"},
                        {"model_low", "resource/wan", KG_OPTIONAL, "low-noise expert, below the boundary"},
-                       {"noise", "latent", KG_OPTIONAL, "initial latent [channels, frames, height, width]; sets the size"}),
+                       {"noise", "latent", KG_OPTIONAL | KG_LIST,
+                        "initial latent [channels, frames, height, width], or a list; sets the size"}),
     .outputs = KG_PORTS({"latent", "latent/wan21", 0, "[16, (frames - 1) / 4 + 1, height / 8, width / 8]; one per seed"}),
     .params = KG_PARAMS(
         KG_INT(wan_sample_params, width, 832, 16, 8192, 0, "pixels, a multiple of 16"),

@@ -12,11 +12,6 @@ static kg_status infer(kg_infer *x)
     const vae *v = x->in[IN_VAE].resource->config;
     if (l->rank != 4 || l->dtype != KG_F32 || l->shape[0] != VAE_LATENT || l->shape[1] < 1 || l->shape[2] < 1 || l->shape[3] < 1)
         return kg_fail(KG_USAGE, "the latent is not f32 [%d, frames, height, width]", VAE_LATENT);
-    if (l->items > 1) {
-        kg_fail(KG_USAGE, "the latent is a list of %d, one for each seed", l->items);
-        kg_hint("decode them one by one: latent.pick{ latent = ..., index = 0 .. %d }", l->items - 1);
-        return KG_USAGE;
-    }
     int64_t height = l->shape[2] * v->side, width = l->shape[3] * v->side;
     if (height > 16384 || width > 16384)
         return kg_fail(KG_USAGE, "frames of %lldx%lld are more than 16384 pixels wide or high", (long long)width, (long long)height);

@@ -53,7 +53,7 @@ static kg_status clip_execute(kg_exec *x)
 KG_NODE(test_clip) = { /* table */
     .name = "test.clip", .doc = "A clip to test with.", .version = 1, .flags = KG_UNCACHED, .params_size = sizeof(clip),
     .outputs = KG_PORTS({"video", "frames", KG_STREAM, ""}),
-    .params = KG_PARAMS(KG_INT(clip, frames, 5, 1, 100, 1, ""), KG_INT(clip, width, 8, 2, 4096, 1, ""),
+    .params = KG_PARAMS(KG_INT(clip, frames, 5, 1, 1025, 1, ""), KG_INT(clip, width, 8, 2, 4096, 1, ""),
                         KG_INT(clip, height, 6, 2, 4096, 1, "")),
     .infer = clip_infer, .execute = clip_execute,
 };
@@ -160,7 +160,35 @@ static void test_sheet_choice(void)
     CHECK(run(g, node, sheet, sizeof sheet) == KG_OK, "%s", kg_error_last()->message);
     CHECK(sheet[3 * 6 + 3] == 0 && sheet[3 * 8 + 3] == 40 && sheet[3 * 10 + 3] == 80);
     int huge = ADD(g, "test.clip", arg_int("frames", 100), arg_int("width", 4000), arg_int("height", 4000));
-    CHECK(ADD(g, "image.sheet", arg_node("video", huge, 0)) < 0 && failed_with(KG_USAGE, "at most"));
+    CHECK(ADD(g, "image.sheet", arg_node("video", huge, 0), arg_int("count", 17)) < 0 &&
+          strstr(kg_error_last()->hint, "count = 16 at most") && failed_with(KG_USAGE, "a sheet of 17 frames of 4000x4000"));
+    CHECK(ADD(g, "image.sheet", arg_node("video", huge, 0), arg_int("columns", 5)) < 0 &&
+          strstr(kg_error_last()->hint, "columns = 4 at most") && failed_with(KG_USAGE, "columns = 5 of 4000 pixels"));
+    kg_graph_free(g);
+}
+
+/* All frames are asked for, and there is no room for all: as many as fit, the first and the last among them. */
+static void test_sheet_of_more_frames_than_fit(void)
+{
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", arg_int("frames", 100), arg_int("width", 4000), arg_int("height", 4000));
+    int wide = ADD(g, "image.sheet", arg_node("video", video, 0));
+    int two = ADD(g, "image.sheet", arg_node("video", video, 0), arg_int("columns", 2));
+    CHECK(wide >= 0 && two >= 0, "%s", kg_error_last()->message);
+    CHECK(kg_graph_desc(g, wide, 0)->shape[0] == 4 * 4002 - 2 && kg_graph_desc(g, wide, 0)->shape[1] == 4 * 4002 - 2);
+    CHECK(kg_graph_desc(g, two, 0)->shape[0] == 4 * 4002 - 2 && kg_graph_desc(g, two, 0)->shape[1] == 2 * 4002 - 2);
+    int demo = ADD(g, "test.clip", arg_int("frames", 1025), arg_int("width", 2), arg_int("height", 128));
+    int sheet = ADD(g, "image.sheet", arg_node("video", demo, 0), arg_int("columns", 6));
+    CHECK(sheet >= 0 && kg_graph_desc(g, sheet, 0)->shape[0] == 126 * 130 - 2, "%s", kg_error_last()->message);
+    size_t bytes = (size_t)(kg_graph_desc(g, sheet, 0)->shape[0] * kg_graph_desc(g, sheet, 0)->shape[1] * 3);
+    uint8_t *pixels = malloc(bytes);
+    kg_graph_want(g, sheet);
+    CHECK(run(g, sheet, pixels, bytes) == KG_OK, "%s", kg_error_last()->message);
+    int places = 0;
+    for (int64_t i = 0; i < 756; ++i)
+        places += pixels[3 * ((i / 6 * 130) * 22 + i % 6 * 4)] == 255;
+    CHECK(places == 756, "%d of 756 places are filled", places);
+    free(pixels);
     kg_graph_free(g);
 }
 
@@ -176,6 +204,37 @@ static void test_crop_of_one_image(void)
     CHECK(run(g, sheet, out, sizeof out) == KG_OK, "%s", kg_error_last()->message);
     CHECK(out[0] == 10 && out[11] == 10 && out[12] == 32 && out[35] == 32 && out[36] == 40);   /* frame 1, the gap, frame 4 */
     CHECK(ADD(g, "video.crop", arg_node("video", image, 0), arg_int("width", 29)) < 0 && failed_with(KG_USAGE, "28x14 to 29x14"));
+    kg_graph_free(g);
+}
+
+/* A stream may pass many nodes; how many is said when the graph is made. */
+static void test_long_chain_of_crops(void)
+{
+    uint8_t sheet[3 * 8 * 6];
+    kg_graph *g = graph_new();
+    int at = ADD(g, "test.clip", arg_int("frames", 3)), node = -1;
+    for (int i = 1; i < KG_STREAM_NODES && at >= 0; ++i) {
+        at = ADD(g, "video.crop", arg_node("video", at, 0));
+        if (i == 30 || i == KG_STREAM_NODES - 2) {
+            node = ADD(g, "image.sheet", arg_node("video", at, 0), arg_int("count", 1));
+            kg_graph_want(g, node);
+            CHECK(run(g, node, sheet, sizeof sheet) == KG_OK && sheet[4] == 10, "%d: %s", i, kg_error_last()->message);
+        }
+    }
+    CHECK(at >= 0, "%s", kg_error_last()->message);
+    CHECK(ADD(g, "video.crop", arg_node("video", at, 0)) < 0 && strstr(kg_error_last()->hint, "save it") &&
+          failed_with(KG_USAGE, "has passed 256 nodes"));
+    kg_graph_free(g);
+}
+
+static void test_many_users_of_a_stream(void)
+{
+    kg_graph *g = graph_new();
+    int video = ADD(g, "test.clip", arg_int("frames", 3));
+    for (int i = 0; i < KG_STREAM_USERS; ++i)
+        CHECK(ADD(g, "image.sheet", arg_node("video", video, 0)) >= 0, "%s", kg_error_last()->message);
+    CHECK(ADD(g, "image.sheet", arg_node("video", video, 0)) < 0 && failed_with(KG_USAGE, "streams to 16 nodes already"));
+    CHECK(kg_graph_join(g, video, 0, 1, "video") == KG_OK, "%s", kg_error_last()->message);
     kg_graph_free(g);
 }
 
@@ -272,7 +331,10 @@ int main(void)
     device = kg_cpu_new(2);
     test_sheet();
     test_sheet_choice();
+    test_sheet_of_more_frames_than_fit();
     test_crop_of_one_image();
+    test_long_chain_of_crops();
+    test_many_users_of_a_stream();
 #ifdef KG_AV
     test_video_save();
     test_full_disk();
