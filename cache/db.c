@@ -32,7 +32,7 @@ void kg_db_error(kg_store *s, int code, const char *what)
     case SQLITE_FORMAT:
         s->damaged = 1;
         if (first_time(s, SAID_DAMAGED))
-            kg_log("the cache '%s' is damaged (%s): what cannot be read is made anew, and the file is moved aside afterwards",
+            kg_warn("the cache '%s' is damaged (%s): what cannot be read is made anew, and the file is moved aside afterwards",
                    s->path, why);
         break;
     case SQLITE_FULL:
@@ -41,16 +41,16 @@ void kg_db_error(kg_store *s, int code, const char *what)
     case SQLITE_CANTOPEN:
         s->write_again = kg_now() + 60;
         if (first_time(s, SAID_FULL))
-            kg_log("the cache '%s' cannot be written (%s: %s): the run goes on without", s->path, what, why);
+            kg_warn("the cache '%s' cannot be written (%s: %s): the run goes on without", s->path, what, why);
         break;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         if (first_time(s, SAID_BUSY))
-            kg_log("the cache '%s' is held by another process (%s): the run goes on without what it asked for", s->path, what);
+            kg_warn("the cache '%s' is held by another process (%s): the run goes on without what it asked for", s->path, what);
         break;
     default:
         if (first_time(s, SAID_OTHER))
-            kg_log("the cache '%s': %s: %s", s->path, what, why);
+            kg_warn("the cache '%s': %s: %s", s->path, what, why);
     }
 }
 

@@ -47,7 +47,9 @@ static int drop_old(kg_store *s, kg_cache_gc_result *r)
         ++r->checkpoints;
         r->bytes += (uint64_t)(n - 1);
     }
-    return n < 0 || drop_before(s, SQL_OLD_SINKS, now - YEAR) || drop_before(s, SQL_OLD_IDENTITIES, now - YEAR) ? -1 : 0;
+    return n < 0 || drop_before(s, SQL_OLD_SINKS, now - YEAR) || drop_before(s, SQL_OLD_IDENTITIES, now - YEAR) ||
+                   drop_before(s, SQL_OLD_WARNINGS, now - YEAR)
+               ? -1 : 0;
 }
 
 int kg_collect(kg_store *s, uint64_t target, kg_cache_gc_result *r)

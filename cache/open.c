@@ -106,7 +106,7 @@ static int refuse_remote(const char *folder, const char *path)
     if (statfs(folder, &fs) || stat(folder, &st) ||
         !kg_file_system_remote((long)fs.f_type, mount_type(st.st_dev, type) ? type : NULL, &name))
         return 0;
-    kg_log("the cache '%s' lies on a network file system (%s), where a database of several processes breaks: the run goes on "
+    kg_warn("the cache '%s' lies on a network file system (%s), where a database of several processes breaks: the run goes on "
            "without; --cache PATH names a file on a local disk", path, name);
     return 1;
 }
@@ -126,11 +126,11 @@ static void move_aside(const char *path)
         snprintf(from, sizeof from, "%s%s", path, parts[i]);
         snprintf(to, sizeof to, "%s%s", aside, parts[i]);
         if (rename(from, to) && !i) {
-            kg_log("the damaged cache '%s' cannot be moved aside: %s", path, strerror(errno));
+            kg_warn("the damaged cache '%s' cannot be moved aside: %s", path, strerror(errno));
             return;
         }
     }
-    kg_log("the damaged cache has been moved to '%s'; it can be deleted", aside);
+    kg_warn("the damaged cache has been moved to '%s'; it can be deleted", aside);
 }
 
 /* ---- opening ---- */
@@ -180,7 +180,7 @@ static int look_at_tables(sqlite3 *db)
     return kg_db_exec(db, "SELECT (SELECT id FROM result LIMIT 1), (SELECT id FROM result_part LIMIT 1),"
                           " (SELECT id FROM checkpoint LIMIT 1), (SELECT id FROM checkpoint_part LIMIT 1),"
                           " (SELECT row FROM lease LIMIT 1), (SELECT path FROM sink LIMIT 1),"
-                          " (SELECT inode FROM identity LIMIT 1)");
+                          " (SELECT inode FROM identity LIMIT 1), (SELECT made FROM warning LIMIT 1)");
 }
 
 /* 1: open and ours. 0: said why not. -1: corrupt. */
@@ -192,13 +192,13 @@ static int open_database(kg_store *s, int existing)
     if (!code)
         code = kg_db_exec(s->db, "SELECT count(*) FROM sqlite_master");
     if (!code && foreign(s->db)) {
-        kg_log("'%s' is a database of another program: it is left alone, and the run goes on without a cache", s->path);
+        kg_warn("'%s' is a database of another program: it is left alone, and the run goes on without a cache", s->path);
         return 0;
     }
     if (!code)
         code = made_here(s, &version);
     if (!code && version > KG_CACHE_VERSION) {
-        kg_log("the cache '%s' was made by a newer version of this program: it is left alone, and the run goes on without", s->path);
+        kg_warn("the cache '%s' was made by a newer version of this program: it is left alone, and the run goes on without", s->path);
         return 0;
     }
     if (!code)
@@ -207,7 +207,7 @@ static int open_database(kg_store *s, int existing)
         return 1;
     if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
         return -1;
-    kg_log("the cache '%s' cannot be used (%s): the run goes on without", s->path, sqlite3_errstr(code));
+    kg_warn("the cache '%s' cannot be used (%s): the run goes on without", s->path, sqlite3_errstr(code));
     return 0;
 }
 
@@ -235,11 +235,11 @@ static int open_or_renew(kg_store *s, int existing)
     if (state < 0) {
         kg_db_close(s);
         if (was_a_cache(s->path)) {
-            kg_log("the cache '%s' is damaged: a new one is started", s->path);
+            kg_warn("the cache '%s' is damaged: a new one is started", s->path);
             move_aside(s->path);
             state = open_database(s, 0);
         } else
-            kg_log("'%s' is no cache: it is left alone, and the run goes on without", s->path);
+            kg_warn("'%s' is no cache: it is left alone, and the run goes on without", s->path);
     }
     s->inode = stat(s->path, &st) ? 0 : st.st_ino;
     if (lock >= 0)
@@ -275,9 +275,9 @@ static int place_ready(const kg_store *s, int existing)
     folder_of(s->path, folder);
     if (existing ? access(s->path, F_OK) : !make_folders(s->path) || access(folder, W_OK | X_OK)) {
         if (existing)
-            kg_log("there is no cache at '%s'", s->path);
+            kg_warn("there is no cache at '%s'", s->path);
         else
-            kg_log("the cache '%s' cannot be written (%s): the run goes on without", s->path, strerror(errno));
+            kg_warn("the cache '%s' cannot be written (%s): the run goes on without", s->path, strerror(errno));
         return 0;
     }
     return !refuse_remote(folder, s->path);
@@ -288,7 +288,7 @@ kg_cache *kg_cache_open(const kg_cache_options *o)
     kg_store *s = calloc(1, sizeof *s);
     if (!s || !(s->scratch = malloc(KG_PART))) {
         free(s);
-        kg_log("out of memory for the cache: the run goes on without");
+        kg_warn("out of memory for the cache: the run goes on without");
         return NULL;
     }
     pthread_mutex_init(&s->lock, NULL);
@@ -297,14 +297,14 @@ kg_cache *kg_cache_open(const kg_cache_options *o)
     s->busy_ms = o->busy_ms ? o->busy_ms : 10000;
     int named = kg_cache_path(o, s->path, sizeof s->path);
     if (!named)
-        kg_log("no place for the cache is known (neither --cache nor XDG_CACHE_HOME nor HOME): the run goes on without");
+        kg_warn("no place for the cache is known (neither --cache nor XDG_CACHE_HOME nor HOME): the run goes on without");
     if (!named || !place_ready(s, o->existing) || !open_or_renew(s, o->existing)) {
         store_free(s);
         return NULL;
     }
     kg_lease_self(s);
     if (!kg_writer_start(s)) {
-        kg_log("no thread for the cache: the run goes on without");
+        kg_warn("no thread for the cache: the run goes on without");
         kg_writer_stop(s);
         store_free(s);
         return NULL;

@@ -6,14 +6,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static kg_store *enter(kg_cache *c)
+void kg_store_enter(kg_store *s)
 {
-    kg_store *s = (kg_store *)c;
     pthread_mutex_lock(&s->lock);
-    return s;
+    s->was = kg_warn_for(NULL);
 }
 
-static void leave(kg_store *s) { pthread_mutex_unlock(&s->lock); }
+void kg_store_leave(kg_store *s)
+{
+    kg_warn_for(s->was);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static kg_store *enter(kg_cache *c)
+{
+    kg_store_enter((kg_store *)c);
+    return (kg_store *)c;
+}
+
+static void leave(kg_store *s) { kg_store_leave(s); }
 
 static int table_of(const kg_cache_row *row) { return strcmp(row->kind, "checkpoint") ? KG_RESULT : KG_CHECKPOINT; }
 
@@ -123,6 +134,60 @@ static void sink_store(kg_cache *c, const kg_key *key, const char *path)
     leave(s);
 }
 
+/* ---- warnings ---- */
+
+static void bind_key(sqlite3_stmt *q, const kg_key *key) { sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC); }
+
+static int warning_lines(kg_store *s, const kg_key *key, char *lines, size_t n)
+{
+    sqlite3_stmt *q = kg_db_use(s, SQL_WARNING_FIND);
+    if (!q)
+        return 0;
+    bind_key(q, key);
+    const char *text = kg_db_step(s, q) > 0 ? (const char *)sqlite3_column_text(q, 0) : NULL;
+    int there = text && *text;
+    if (there)
+        snprintf(lines, n, "%s", text);
+    sqlite3_reset(q);
+    return there;
+}
+
+static void warning_write(kg_store *s, int sql, const kg_key *key, const char *lines)
+{
+    sqlite3_stmt *q = kg_db_may_write(s) ? kg_db_use(s, sql) : NULL;
+    if (!q)
+        return;
+    bind_key(q, key);
+    if (lines)
+        sqlite3_bind_text(q, 2, lines, -1, SQLITE_STATIC);
+    if (sql != SQL_WARNING_DROP)
+        sqlite3_bind_double(q, lines ? 3 : 2, kg_now());
+    kg_db_finish(s, q);
+    sqlite3_clear_bindings(q);
+}
+
+/* What is repeated is kept on: warnings go by age alone, and rows are kept as long as they are of use. */
+static int warning_find(kg_cache *c, const kg_key *key, char *lines, size_t n)
+{
+    kg_store *s = enter(c);
+    int there = warning_lines(s, key, lines, n);
+    if (there)
+        warning_write(s, SQL_WARNING_USED, key, NULL);
+    leave(s);
+    return there;
+}
+
+static void warning_store(kg_cache *c, const kg_key *key, const char *lines)
+{
+    char had[KG_WARNINGS];
+    kg_store *s = enter(c);
+    if (*lines)
+        warning_write(s, SQL_WARNING_STORE, key, lines);
+    else if (warning_lines(s, key, had, sizeof had))
+        warning_write(s, SQL_WARNING_DROP, key, NULL);
+    leave(s);
+}
+
 /* ---- identities of weight files ---- */
 
 static void bind_file(sqlite3_stmt *q, const kg_file *f)
@@ -172,5 +237,6 @@ kg_identity_memo kg_cache_memo(kg_cache *c)
 const kg_cache_ops kg_store_ops = {
     .find = find, .read = read_bytes, .write = write_bytes,
     .checkpoint_find = checkpoint_find, .checkpoint_later = kg_checkpoint_later, .checkpoint_drop = kg_checkpoint_drop,
-    .sink_find = sink_find, .sink_store = sink_store, .flush = kg_cache_flush,
+    .sink_find = sink_find, .sink_store = sink_store,
+    .warning_find = warning_find, .warning_store = warning_store, .flush = kg_cache_flush,
 };

@@ -167,7 +167,7 @@ static void warn_bad(kg_store *s, int table, const kg_key *key)
 {
     char hex[65];
     kg_key_hex(key, hex);
-    kg_log("the cache '%s': the bytes of %s %.12s have changed on disk; it is removed and will be made anew", s->path,
+    kg_warn("the cache '%s': the bytes of %s %.12s have changed on disk; it is removed and will be made anew", s->path,
            table == KG_RESULT ? "result" : "checkpoint", hex);
 }
 

@@ -22,7 +22,8 @@ static const char *const migrations[KG_CACHE_VERSION] = {
     "CREATE TABLE sink(key BLOB NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,"
     " inode INTEGER NOT NULL, made REAL NOT NULL, PRIMARY KEY(key, path)) WITHOUT ROWID;"
     "CREATE TABLE identity(device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,"
-    " ctime INTEGER NOT NULL, id BLOB NOT NULL, made REAL NOT NULL, PRIMARY KEY(device, inode)) WITHOUT ROWID;"};
+    " ctime INTEGER NOT NULL, id BLOB NOT NULL, made REAL NOT NULL, PRIMARY KEY(device, inode)) WITHOUT ROWID;",
+    "CREATE TABLE warning(key BLOB NOT NULL PRIMARY KEY, lines TEXT NOT NULL, made REAL NOT NULL) WITHOUT ROWID;"};
 
 #define FOR_TABLES(INDEX, SQL) [INDEX + KG_RESULT] = SQL("result"), [INDEX + KG_CHECKPOINT] = SQL("checkpoint")
 #define FIND(T) \
@@ -66,6 +67,11 @@ const char *const kg_sql[SQL_COUNT] = {
     [SQL_SINK_STORE] = "INSERT OR REPLACE INTO sink VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
     [SQL_IDENTITY_FIND] = "SELECT id FROM identity WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime = ?4 AND ctime = ?5",
     [SQL_IDENTITY_STORE] = "INSERT OR REPLACE INTO identity VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [SQL_WARNING_FIND] = "SELECT lines FROM warning WHERE key = ?1",
+    [SQL_WARNING_STORE] = "INSERT OR REPLACE INTO warning VALUES(?1, ?2, ?3)",
+    [SQL_WARNING_USED] = "UPDATE warning SET made = ?2 WHERE key = ?1",
+    [SQL_WARNING_DROP] = "DELETE FROM warning WHERE key = ?1",
+    [SQL_OLD_WARNINGS] = "DELETE FROM warning WHERE made < ?1",
     [SQL_LS] = "SELECT " KG_ROW_COLUMNS ", 0 AS checkpoint, made, used, hits, id IN (SELECT row FROM lease) FROM result UNION ALL"
                " SELECT " KG_ROW_COLUMNS ", 1, made, used, hits, 0 FROM checkpoint ORDER BY used DESC",
     [SQL_STAT] = "SELECT (SELECT count(*) FROM result), (SELECT coalesce(sum(bytes), 0) FROM result),"

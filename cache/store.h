@@ -14,7 +14,7 @@
 
 #define KG_PART ((size_t)1 << 20)
 #define KG_CACHE_APPLICATION 0x4b494e4f    /* "KINO" */
-#define KG_CACHE_VERSION 1
+#define KG_CACHE_VERSION 2
 
 enum { KG_RESULT, KG_CHECKPOINT, KG_TABLES };
 /* Statements; those named with _OF exist for both tables: SQL_FIND_OF + table. */
@@ -27,6 +27,7 @@ enum {
     SQL_HIT = SQL_NEXT_OF + KG_TABLES, SQL_LEASE, SQL_UNLEASE, SQL_LEASES, SQL_LEASE_DROP,
     SQL_TOTAL, SQL_VICTIMS, SQL_OLD_CHECKPOINTS, SQL_OLD_SINKS, SQL_OLD_IDENTITIES,
     SQL_SINK_FIND, SQL_SINK_STORE, SQL_IDENTITY_FIND, SQL_IDENTITY_STORE,
+    SQL_WARNING_FIND, SQL_WARNING_STORE, SQL_WARNING_USED, SQL_WARNING_DROP, SQL_OLD_WARNINGS,
     SQL_LS, SQL_STAT, SQL_COUNT
 };
 
@@ -56,7 +57,11 @@ typedef struct kg_store {
     int64_t pid, started;          /* this process, for leases: id, start time, and where ids hold */
     char host[64];
     kg_writer writer;
+    kg_warned *was;                /* what the thread inside worked for: a cache that breaks is no node's warning */
 } kg_store;
+
+void kg_store_enter(kg_store *s);
+void kg_store_leave(kg_store *s);
 
 /* ---- db.c: statements and errors; all locked ---- */
 sqlite3_stmt *kg_db_use(kg_store *s, int sql);         /* reset and unbound; NULL on failure, logged     */

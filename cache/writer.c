@@ -119,12 +119,12 @@ void kg_checkpoint_drop(kg_cache *c, const kg_key *key)
     while (w->busy && kg_key_equal(&w->writing, key))
         pthread_cond_wait(&w->change, &w->lock);
     pthread_mutex_unlock(&w->lock);
-    pthread_mutex_lock(&s->lock);
+    kg_store_enter(s);
     sqlite3_stmt *q = kg_db_may_write(s) ? kg_db_use(s, SQL_DELETE_KEY_OF + KG_CHECKPOINT) : NULL;
     if (q) {
         sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC);
         kg_db_finish(s, q);
         sqlite3_clear_bindings(q);
     }
-    pthread_mutex_unlock(&s->lock);
+    kg_store_leave(s);
 }

@@ -35,6 +35,9 @@ typedef struct kg_cache_ops {
     /* Sinks: is the file that this key wrote still there, unchanged (path, size, mtime, inode)? */
     int (*sink_find)(kg_cache *c, const kg_key *key, const char *path);
     void (*sink_store)(kg_cache *c, const kg_key *key, const char *path);
+    /* The warnings (lines) that a node gave when it made what has this key; an empty text forgets them. find: 1 when there are. */
+    int (*warning_find)(kg_cache *c, const kg_key *key, char *lines, size_t n);
+    void (*warning_store)(kg_cache *c, const kg_key *key, const char *lines);
     void (*flush)(kg_cache *c);    /* waits for the writer thread                                       */
 } kg_cache_ops;
 struct kg_cache { const kg_cache_ops *ops; };

@@ -64,7 +64,9 @@ void kg_error_clear(void)
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static kg_log_fn *log_fn;
-static void *log_arg;
+static kg_warn_fn *warn_fn;
+static void *log_arg, *warn_arg;
+static _Thread_local kg_warned *warned;
 
 void kg_log_set(kg_log_fn *fn, void *arg)
 {
@@ -84,6 +86,67 @@ void kg_log(const char *format, ...)
     kg_plain(line);
     pthread_mutex_lock(&log_lock);
     if (log_fn)
+        log_fn(log_arg, line);
+    pthread_mutex_unlock(&log_lock);
+}
+
+/* ---- warnings ---- */
+void kg_warn_set(kg_warn_fn *fn, void *arg)
+{
+    pthread_mutex_lock(&log_lock);
+    warn_fn = fn;
+    warn_arg = arg;
+    pthread_mutex_unlock(&log_lock);
+}
+
+kg_warned *kg_warn_for(kg_warned *w)
+{
+    kg_warned *was = warned;
+    warned = w;
+    return was;
+}
+
+static int kept(const char *lines, const char *text)
+{
+    size_t n = strlen(text);
+    for (const char *p = lines; p && *p; p += strcspn(p, "\n"), p += *p == '\n')
+        if (strcspn(p, "\n") == n && !memcmp(p, text, n))
+            return 1;
+    return 0;
+}
+
+/* 1: it is news. */
+static int keep(kg_warned *w, const char *text)
+{
+    if (kept(w->lines, text))
+        return 0;
+    size_t had = w->lines ? strlen(w->lines) : 0, n = strlen(text);
+    char *more = had + n + 2 <= KG_WARNINGS ? realloc(w->lines, had + n + 2) : NULL;
+    if (more) {
+        snprintf(more + had, n + 2, "%s\n", text);
+        w->lines = more;
+    }
+    return 1;
+}
+
+void kg_warn(const char *format, ...)
+{
+    char text[1024], line[1200];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    kg_plain(text);
+    pthread_mutex_lock(&log_lock);
+    const kg_warned *w = warned;
+    if (w)
+        snprintf(line, sizeof line, *w->label ? "warning: %s '%s': %s" : "warning: %s%s: %s", w->node, w->label, text);
+    else
+        snprintf(line, sizeof line, "warning: %s", text);
+    int news = !w || keep(warned, text);
+    if (news && warn_fn)
+        warn_fn(warn_arg, w, text);
+    else if (news && log_fn)
         log_fn(log_arg, line);
     pthread_mutex_unlock(&log_lock);
 }

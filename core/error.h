@@ -32,10 +32,20 @@ void kg_error_take(kg_error *out);               /* copies and clears           
 void kg_error_set(const kg_error *error);        /* an error from another thread becomes this one's         */
 void kg_error_clear(void);
 
-/* Warnings and notes go through one function that the program sets (default: dropped). Thread-safe. */
+/* Notes say what goes on, warnings that a result is not quite what was asked for. Each kind goes through one function that the
+ * program sets (default: notes are dropped, warnings are notes that begin with the word). Thread-safe. */
 typedef void kg_log_fn(void *arg, const char *line);
 void kg_log_set(kg_log_fn *fn, void *arg);
 void kg_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What a thread works for while it warns: a node (type and label), and the warnings given so far, a line each. A line that is
+ * kept already is not given again. */
+#define KG_WARNINGS 4096               /* bytes of lines that one node keeps at most */
+typedef struct kg_warned { const char *node, *label; char *lines; } kg_warned;
+typedef void kg_warn_fn(void *arg, const kg_warned *of, const char *text);     /* of: NULL when no node is concerned */
+void kg_warn_set(kg_warn_fn *fn, void *arg);
+void kg_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+kg_warned *kg_warn_for(kg_warned *w);            /* this thread's from now on; returns the one before; NULL: none */
 
 /* Index of the entry of names[n] nearest to name by edit distance, or -1 when none is near. */
 int kg_near(const char *name, const char *const *names, int n);

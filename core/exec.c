@@ -383,7 +383,9 @@ kg_status kg_frame_call(kg_exec *x, kg_status (*fn)(kg_exec *))
         return KG_OK;
     if (kg_enter(x, NULL, 0, 0))
         return kg_error_last()->status ? kg_error_last()->status : KG_CANCELLED;
+    kg_warned *was = kg_warn_for(x->warned);
     kg_status s = fn(x);
+    kg_warn_for(was);
     if (s != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
         kg_fail(s, "failed without saying why");
     kg_exec_blame(x);
@@ -401,7 +403,10 @@ kg_status kg_frame_chunk(kg_exec *x, kg_tensor chunk)
             d = x->in[i];
     if (kg_enter(x, "chunk", x->chunks, d ? d->chunks : 0))
         return KG_FAILED;
-    if (x->type->chunk(x, chunk, x->chunks++) != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
+    kg_warned *was = kg_warn_for(x->warned);
+    kg_status s = x->type->chunk(x, chunk, x->chunks++);
+    kg_warn_for(was);
+    if (s != KG_OK && kg_error_last()->status == KG_OK && !kg_cancelled(x))
         kg_fail(KG_FAILED, "failed without saying why");
     kg_exec_blame(x);
     kg_leave(x);

@@ -235,7 +235,7 @@ static int try_subfolders(const kg_root *r, const char *path, found *out)
         found other = {.fd = -1, .why = ENOENT};
         if (snprintf(below, sizeof below, "%s/%s", names[i], path) < (int)sizeof below &&
             try_root(r, below, got ? &other : out) && got++) {
-            kg_log("'%s' is in two folders: '%s' is taken, '%s' is not", path, out->path,
+            kg_warn("'%s' is in two folders: '%s' is taken, '%s' is not", path, out->path,
                    other.path);
             close(other.fd);
         }

@@ -422,7 +422,10 @@ void kg_infer_warn(kg_infer *x, const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const kg_gnode *n = x->node;
-    kg_log("warning: %s%s%s%s: %s", n->type->name, n->label[0] ? " '" : "", n->label, n->label[0] ? "'" : "", text);
+    kg_warned here = {.node = n->type->name, .label = n->label}, *was = kg_warn_for(&here);
+    kg_warn("%s", text);
+    kg_warn_for(was);
+    free(here.lines);                  /* infer warns each time */
 }
 
 void kg_infer_key(kg_infer *x, const void *bytes, size_t size)

@@ -77,6 +77,7 @@ struct kg_exec {               /* one node's view (a frame)                     
     kg_exec *consumer[KG_STREAM_USERS];        /* of its stream outputs                                      */
     int consumer_port[KG_STREAM_USERS];        /* which output port feeds it                                 */
     int consumers;
+    kg_warned *warned;         /* what it warned of                                                          */
     int64_t chunks;            /* chunks that it was given                                                   */
 };
 

@@ -136,7 +136,7 @@ kg_status kg_output_open(kg_output *o, kg_files *f, const char *path)
         return kg_output_failed(o, why);
     }
     if (mode && fchmod(o->fd, mode))
-        kg_log("'%s' will not keep its mode: %s", o->path, strerror(errno));
+        kg_warn("'%s' will not keep its mode: %s", o->path, strerror(errno));
     return KG_OK;
 }
 

@@ -90,6 +90,47 @@ static void need(kg_plan *p, int node)
             need(p, n->from[i]);
 }
 
+/* ---- warnings of results that are there ---- */
+static void reach(const kg_plan *p, int node, char *seen)
+{
+    if (seen[node])
+        return;
+    seen[node] = 1;
+    const kg_gnode *n = p->graph->node[node];
+    for (int i = 0; i < n->inputs; ++i)
+        if (n->from[i] >= 0)
+            reach(p, n->from[i], seen);
+}
+
+static void repeat(kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    kg_cache *c = p->options.cache;
+    char lines[KG_WARNINGS];
+    kg_warned *was = kg_warn_for(&p->node[node].warned);
+    for (int i = 0; i < kg_params_items(n->type, n->params); ++i) {
+        kg_key k = kg_graph_key(p->graph, node, -1, i);
+        char *rest = c->ops->warning_find(c, &k, lines, sizeof lines) ? lines : NULL;
+        for (char *line; rest && (line = strsep(&rest, "\n"));)
+            if (*line)
+                kg_warn("%s", line);
+    }
+    kg_warn_for(was);
+}
+
+/* What does not run since the cache answers for it, or for what needs it, still warns of what it warned of when it ran. */
+static void repeat_warnings(kg_plan *p)
+{
+    char *seen = calloc((size_t)p->count + 1, 1);
+    for (int i = 0; i < p->count && seen && p->options.cache; ++i)
+        if (kg_gnode_wanted(p->graph, i))
+            reach(p, i, seen);
+    for (int i = 0; i < p->count && seen && p->options.cache; ++i)
+        if (seen[i] && p->node[i].state != KG_P_RUN && !p->graph->node[i]->resource)
+            repeat(p, i);
+    free(seen);
+}
+
 /* The bytes are read here: another process that works on the same may put those of a later step in their place before this run
  * begins, and the plan is made for this one. */
 static void find_checkpoint(kg_plan *p, int node)
@@ -120,7 +161,9 @@ static kg_status prepare(kg_plan *p)
         kg_desc in[KG_GRAPH_PORTS];
         kg_gnode_inputs(p->graph, n, in);
         q->prepared = (kg_prepare){.params = n->params, .in = in};
+        kg_warned *was = kg_warn_for(&q->warned);
         kg_status s = n->type->prepare ? n->type->prepare(&q->prepared) : KG_OK;
+        kg_warn_for(was);
         q->prepared.in = NULL;
         if (s != KG_OK) {
             char path[256];
@@ -288,11 +331,14 @@ static kg_plan *plan_new(kg_graph *g, const kg_plan_options *o)
         p->count = g->count;
         p->node = calloc((size_t)g->count + 1, sizeof *p->node);
     }
-    if (p && p->node)
-        return p;
-    free(p);
-    kg_fail(KG_FAILED, "out of host memory");
-    return NULL;
+    if (!p || !p->node) {
+        kg_plan_free(p);
+        kg_fail(KG_FAILED, "out of host memory");
+        return NULL;
+    }
+    for (int i = 0; i < p->count; ++i)
+        p->node[i].warned = (kg_warned){.node = g->node[i]->type->name, .label = g->node[i]->label};
+    return p;
 }
 
 static kg_plan *plan_done(kg_plan *p, kg_status s)
@@ -334,6 +380,7 @@ kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
         }
     if (!wanted)
         return plan_done(p, kg_fail(KG_USAGE, "the graph has nothing to run: no node was returned and none writes a file"));
+    repeat_warnings(p);
     return plan_done(p, check_places(p));
 }
 
@@ -375,6 +422,7 @@ void kg_plan_free(kg_plan *p)
         }
         kg_plan_free(q->part);
         free(q->saved);
+        free(q->warned.lines);
         if (q->prepared.destroy)
             q->prepared.destroy(q->prepared.result);
     }

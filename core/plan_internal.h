@@ -19,6 +19,7 @@ typedef struct kg_pnode {
     void *saved;                   /* its bytes, until the run has taken them                            */
     int unit;
     uint32_t first, last;          /* lifetime of its values in ticks                                    */
+    kg_warned warned;              /* by prepare and execute: kept with its results                      */
     struct kg_plan *part;          /* root of a unit on the host: the unit's own plan                    */
 } kg_pnode;
 typedef struct kg_unit {

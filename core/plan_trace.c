@@ -96,6 +96,7 @@ static void wire_frame(kg_plan *p, int node)
     x->params = n->params;
     x->prepared = p->node[node].prepared.result;
     x->node = node;
+    x->warned = &p->node[node].warned;
     x->first = p->node[node].checkpoint.bytes ? p->node[node].checkpoint.step : 0;
     kg_gnode_inputs(p->graph, n, x->in_desc);
     for (int i = 0; i < n->inputs; ++i) {

@@ -17,8 +17,10 @@ static void run_job(kg_run *r, kg_job *j)
     if (atomic_load(&r->stop))
         return;
     kg_status s = r->device->ops->sync(r->device, j->ready);
+    kg_warned *was = kg_warn_for(j->warned);
     if (s == KG_OK)
         s = j->fn(j->arg, j->in, NULL);
+    kg_warn_for(was);
     if (s != KG_OK && kg_error_last()->status == KG_OK)
         kg_fail(KG_FAILED, "host work failed");
     if (kg_error_last()->status != KG_OK) {
@@ -112,6 +114,7 @@ kg_job *kg_run_host_job(kg_run *r, const kg_exec *x)
         wait_done(r, h->queued - KG_JOBS + 1);
     kg_job *j = &h->jobs[h->queued % KG_JOBS];
     memset(j, 0, sizeof *j);
+    j->warned = x->warned;
     kg_ctx_path(x->ctx, x, j->path, sizeof j->path);
     return j;
 }

@@ -25,6 +25,7 @@ typedef struct kg_job {
     kg_tensor in[KG_WORK_TENSORS], out[KG_WORK_TENSORS];
     kg_event ready;                /* what it reads is there                                                */
     char path[256];                /* of where it was queued                                                */
+    kg_warned *warned;
 } kg_job;
 typedef struct kg_run_host {
     pthread_t thread;

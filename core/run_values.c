@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/param.h"
+
 kg_status kg_run_sync(kg_run *r, int lane)
 {
     kg_event e = r->device->ops->record(r->device, lane);
@@ -167,6 +169,17 @@ static void store_item(kg_run *r, const kg_cache_row *row, const kg_tensor *t)
         free(host);
 }
 
+static void keep_warnings(kg_run *r, int node)
+{
+    const kg_plan *p = r->plan;
+    const kg_gnode *n = p->graph->node[node];
+    kg_cache *c = p->options.cache;
+    for (int i = 0; i < kg_params_items(n->type, n->params); ++i) {
+        kg_key k = kg_graph_key(p->graph, node, -1, i);
+        c->ops->warning_store(c, &k, p->node[node].warned.lines ? p->node[node].warned.lines : "");
+    }
+}
+
 void kg_run_store(kg_run *r, int node)
 {
     kg_plan *p = r->plan;
@@ -174,6 +187,7 @@ void kg_run_store(kg_run *r, int node)
     kg_cache *c = p->options.cache;
     if (!c)
         return;
+    keep_warnings(r, node);
     kg_key whole = kg_graph_key(p->graph, node, -1, 0);
     for (const kg_param *q = n->type->params; q && q->name && n->type->flags & KG_SINK; ++q)
         if (q->type == KG_T_OUT && *(const char *const *)((const char *)n->params + q->offset))

@@ -204,11 +204,11 @@ static void log_unreached(const kg_script *s, const kg_graph *g)
     int nodes[8], n = kg_graph_unreached(g, nodes, 8);
     for (int i = 0; i < n && i < 8; ++i) {
         const char *label = kg_graph_label(g, nodes[i]);
-        kg_log("%s: %s%s%s%s does not run: nothing that the script returns needs it", s->path, kg_graph_type(g, nodes[i])->name,
+        kg_warn("%s: %s%s%s%s does not run: nothing that the script returns needs it", s->path, kg_graph_type(g, nodes[i])->name,
                label[0] ? " '" : "", label, label[0] ? "'" : "");
     }
     if (n > 8)
-        kg_log("%s: %d more nodes do not run either", s->path, n - 8);
+        kg_warn("%s: %d more nodes do not run either", s->path, n - 8);
 }
 
 kg_status kg_script_build(kg_script *s, const kg_script_value *values, int n, kg_graph *g)

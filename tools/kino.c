@@ -77,8 +77,9 @@ int main(int argc, char **argv)
     struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
-    kg_log_set(log_line, NULL);
     static kino_options o;
+    kg_log_set(log_line, NULL);
+    kg_warn_set(kino_warning, &o);
     kg_status s = kino_options_read(&o, argc, argv);
     if (o.quiet)
         kg_log_set(NULL, NULL);

@@ -26,6 +26,7 @@ extern volatile sig_atomic_t kino_interrupted;
 kg_status kino_options_read(kino_options *o, int argc, char **argv);
 kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */
 void kino_error_print(const kino_options *o);                /* the thread's error, for people or as JSON   */
+void kino_warning(void *options, const kg_warned *of, const char *text);    /* for kg_warn_set, with --quiet too  */
 void kino_print_plain(const char *s, FILE *to);              /* text of a file: nothing steers a terminal   */
 char *kino_file_text(const char *path);                      /* malloc; NULL with KG_INPUT                  */
 int kino_value_find(const kino_options *o, const char *name);

@@ -53,6 +53,35 @@ void kino_error_print(const kino_options *o)
     fprintf(stderr, "kino: %s%s%s%s%s\n", e->path, e->path[0] ? ": " : "", e->message, e->hint[0] ? "\n      " : "", e->hint);
 }
 
+static void warning_json(const kg_warned *of, const char *text)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "event", "warning");
+    cJSON_AddStringToObject(o, "message", text);
+    if (of) {
+        cJSON_AddStringToObject(o, "node", of->node);
+        cJSON_AddStringToObject(o, "label", of->label);
+    }
+    print_json(o);
+}
+
+/* Of a plan's and the other commands' JSON stdout holds one document: there a warning is on stderr alone. */
+void kino_warning(void *options, const kg_warned *of, const char *text)
+{
+    const kino_options *o = options;
+    if (o->json && o->command && (!strcmp(o->command, "run") || !strcmp(o->command, "check")))
+        warning_json(of, text);
+    fputs("warning: ", stderr);
+    if (of) {
+        kino_print_plain(of->node, stderr);
+        fputs(*of->label ? " '" : "", stderr);
+        kino_print_plain(of->label, stderr);
+        fputs(*of->label ? "': " : ": ", stderr);
+    }
+    kino_print_plain(text, stderr);
+    fputc('\n', stderr);
+}
+
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d)
 {
     kg_plan_summary s = kg_plan_sum(p);

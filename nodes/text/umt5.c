@@ -41,7 +41,7 @@ static kg_status tokenize(const kg_tokenizer *t, const char *text, int *n, int32
     if (*n < 0)
         return kg_error_last()->status;
     if (*n > UMT5_TOKENS) {
-        kg_log("a prompt has more than %d tokens: what comes after them is dropped ('%.*s...')", UMT5_TOKENS, quoted(text), text);
+        kg_warn("a prompt has more than %d tokens: what comes after them is dropped ('%.*s...')", UMT5_TOKENS, quoted(text), text);
         ids[UMT5_TOKENS - 1] = ids[UMT5_TOKENS];       /* the end token */
         *n = UMT5_TOKENS;
     }

@@ -1,4 +1,5 @@
 /* The cache through core's face: results, tags, checkpoints, sinks, identities; what cannot be opened; the time of a hit. */
+#include "cache/store.h"
 #include "tests/cache/help.h"
 
 static void results(void)
@@ -118,6 +119,29 @@ static void identities(void)
     kg_cache_close(c);
 }
 
+/* Warnings of what a key made, in a cache of the first form too, which becomes one of this. */
+static void warnings_of_results(void)
+{
+    kg_cache *c = open_at("warnings.sqlite");
+    kg_key k = key_of(1), other = key_of(2);
+    char lines[KG_WARNINGS];
+    kg_cache_row row;
+    CHECK(store(c, 1, 1000) && !c->ops->warning_find(c, &k, lines, sizeof lines));
+    kg_cache_close(c);
+    meddle("warnings.sqlite", "DROP TABLE warning; PRAGMA user_version = 1");
+    c = open_at("warnings.sqlite");
+    CHECK(c && c->ops->find(c, &k, NULL, &row) && !c->ops->warning_find(c, &k, lines, sizeof lines));
+    c->ops->warning_store(c, &k, "one\ntwo\n");
+    c->ops->warning_store(c, &other, "");
+    kg_cache_close(c);
+    c = open_at("warnings.sqlite");
+    CHECK(c->ops->warning_find(c, &k, lines, sizeof lines) && !strcmp(lines, "one\ntwo\n"));
+    CHECK(!c->ops->warning_find(c, &other, lines, sizeof lines));
+    c->ops->warning_store(c, &k, "");
+    CHECK(!c->ops->warning_find(c, &k, lines, sizeof lines), "it was made again without a warning");
+    kg_cache_close(c);
+}
+
 static void refused(const char *why)
 {
     CHECK(log_lines == 1 && strstr(logged, why), "'%s' is not in: %s", why, logged);
@@ -146,7 +170,9 @@ static void not_opened(void)
     meddle("newer.sqlite", "PRAGMA user_version = 99");
     CHECK(!open_at("newer.sqlite"));
     refused("newer version");
-    meddle("newer.sqlite", "PRAGMA user_version = 1");
+    char version[64];
+    snprintf(version, sizeof version, "PRAGMA user_version = %d", KG_CACHE_VERSION);
+    meddle("newer.sqlite", version);
     kg_cache *c = open_at("newer.sqlite");
     CHECK(c && !log_lines, "it was left alone");
     kg_cache_close(c);
@@ -207,6 +233,7 @@ int main(void)
     checkpoints();
     sinks();
     identities();
+    warnings_of_results();
     not_opened();
     paths();
     hit_time();

@@ -22,7 +22,7 @@ static const char *text(const cJSON *e, const char *name)
 }
 static int is(const cJSON *e, const char *name, const char *value) { return !strcmp(text(e, name), value); }
 
-typedef struct seen { int lines, plans, nodes, steps, dones, errors, status; double last_i; } seen;
+typedef struct seen { int lines, plans, nodes, steps, dones, errors, warnings, status; double last_i; } seen;
 
 static void check_plan(const cJSON *e, const seen *s)
 {
@@ -62,6 +62,8 @@ static void check_event(const char *line, seen *s)
         check_step(e, s);
     else if (is(e, "event", "done") && ++s->dones)
         CHECK(number(e, "seconds") >= 0 && number(e, "arena") > 0);
+    else if (is(e, "event", "warning") && ++s->warnings)
+        CHECK(*text(e, "message") && (!has_text(e, "node") || has_text(e, "label")));
     else if (is(e, "event", "error") && ++s->errors)
         CHECK(number(e, "status") > 0 && has_text(e, "path") && *text(e, "message") && has_text(e, "hint"));
     else
