@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { SLICE = 256 << 20 };            /* bytes that gc drops in one transaction */
+
 static kg_status failed(const kg_store *s, const char *doing)
 {
     return kg_fail(KG_FAILED, "the cache '%s': cannot %s: %s", s->path, doing, s->db ? sqlite3_errmsg(s->db) : "not open");
@@ -89,9 +91,14 @@ kg_status kg_cache_gc(kg_cache *c, uint64_t budget, kg_cache_gc_result *r)
     *r = (kg_cache_gc_result){0};
     pthread_mutex_lock(&s->lock);
     uint64_t target = budget == UINT64_MAX ? s->budget : budget;
-    int ok = !kg_db_run(s, SQL_BEGIN_WRITE);
-    if (ok)
-        ok = kg_db_end(s, kg_collect(s, target, r));
+    int64_t before = -1;
+    int ok = 1;
+    while (ok && r->results > before) {                    /* in pieces, so that others come in between */
+        before = r->results;
+        ok = !kg_db_run(s, SQL_BEGIN_WRITE);
+        if (ok)
+            ok = kg_db_end(s, kg_collect(s, target, SLICE, r));
+    }
     kg_status status = ok ? KG_OK : failed(s, "collect");
     if (ok) {                                              /* space goes back to the disk; busy readers may delay it */
         kg_db_exec(s->db, "PRAGMA incremental_vacuum");
@@ -188,11 +195,16 @@ kg_status kg_cache_verify(kg_cache *c, void (*fn)(void *arg, const char *line), 
     for (int table = 0; table < KG_TABLES; ++table)
         verify_table(s, table, &l, r);
     check_file(s, &l, r);
+    if (s->renewed) {
+        ++r->problems;
+        say(&l, "the file that was there was no cache any more: it has been moved aside, and this one is new");
+    }
     if (!r->bad && !r->problems)
         return KG_OK;
     kg_status status = kg_fail(KG_FAILED, "the cache '%s' is not clean: %lld bad rows, %lld problems in the file", s->path,
                                (long long)r->bad, (long long)r->problems);
-    kg_hint(s->damaged ? "the file is moved aside, and the next run starts a new one; nothing but time is lost"
+    kg_hint(s->read_only ? "it cannot be written: it stays as it is"
+            : s->damaged ? "the file is moved aside, and the next run starts a new one; nothing but time is lost"
                        : "what was bad has been removed");
     return status;
 }

@@ -1,8 +1,9 @@
 /* The cache on disk: results, checkpoints, what sinks wrote, and identities of weight files, in one SQLite file that several
  * processes share. Opened here, used through core/cache.h, administered through the functions below.
  *
- * Nothing here fails a run. A cache that cannot be used is NULL and one line in the log; one that breaks later answers "not
- * there". The functions for administration say what they could not do by the core's error record. */
+ * Nothing here fails a run. A cache that cannot be used is NULL and a warning; one that breaks later answers "not there"; one that
+ * cannot be written is read, with a warning. The functions for administration, and opening for it, say what they could not do by the
+ * core's error record. */
 #ifndef KG_CACHE_CACHE_H
 #define KG_CACHE_CACHE_H
 
@@ -16,7 +17,7 @@ typedef struct kg_cache_options {
     const char *home;              /* $HOME; may be NULL                                                         */
     uint64_t budget;               /* bytes of results and checkpoints; 0: KG_CACHE_BUDGET                       */
     int busy_ms;                   /* how long to wait for another process that writes; 0: 10 s                  */
-    int existing;                  /* 1: do not make one (administration)                                        */
+    int existing;                  /* 1: for administration: none is made but in place of a damaged one; NULL with KG_INPUT */
 } kg_cache_options;
 
 /* Where the cache is or would be; 0 (and out empty) when no option says. */

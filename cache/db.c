@@ -54,7 +54,7 @@ void kg_db_error(kg_store *s, int code, const char *what)
     }
 }
 
-int kg_db_may_write(kg_store *s) { return s->db && (s->write_again == 0 || kg_now() >= s->write_again); }
+int kg_db_may_write(kg_store *s) { return s->db && !s->read_only && (s->write_again == 0 || kg_now() >= s->write_again); }
 
 int kg_db_exec(sqlite3 *db, const char *sql) { return sqlite3_exec(db, sql, NULL, NULL, NULL); }
 

@@ -65,7 +65,7 @@ int kg_lease_take(kg_store *s, int64_t id)
 
 void kg_lease_give_back(kg_store *s)
 {
-    sqlite3_stmt *q = kg_db_use(s, SQL_UNLEASE);
+    sqlite3_stmt *q = s->read_only ? NULL : kg_db_use(s, SQL_UNLEASE);
     if (!q)
         return;
     bind_self(s, q, 1);
@@ -105,8 +105,8 @@ static int64_t drop_one(kg_store *s)
 
 int64_t kg_lease_drop_stale(kg_store *s)
 {
-    int64_t all = 0, n;
-    while ((n = drop_one(s)) > 0)
+    int64_t all = 0, n = 0;
+    while (!s->read_only && (n = drop_one(s)) > 0)
         all += n;
     return all;
 }

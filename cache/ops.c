@@ -140,7 +140,7 @@ static void bind_key(sqlite3_stmt *q, const kg_key *key) { sqlite3_bind_blob(q, 
 
 static int warning_lines(kg_store *s, const kg_key *key, char *lines, size_t n)
 {
-    sqlite3_stmt *q = kg_db_use(s, SQL_WARNING_FIND);
+    sqlite3_stmt *q = s->version > 1 ? kg_db_use(s, SQL_WARNING_FIND) : NULL;    /* one that is read only may be of the first form */
     if (!q)
         return 0;
     bind_key(q, key);

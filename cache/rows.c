@@ -167,8 +167,8 @@ static void warn_bad(kg_store *s, int table, const kg_key *key)
 {
     char hex[65];
     kg_key_hex(key, hex);
-    kg_warn("the cache '%s': the bytes of %s %.12s have changed on disk; it is removed and will be made anew", s->path,
-           table == KG_RESULT ? "result" : "checkpoint", hex);
+    kg_warn("the cache '%s': the bytes of %s %.12s have changed on disk; it is %s made anew", s->path,
+           table == KG_RESULT ? "result" : "checkpoint", hex, s->read_only ? "left there and" : "removed and will be");
 }
 
 int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst)
@@ -200,7 +200,7 @@ int kg_row_check(kg_store *s, int table, int64_t id, uint64_t *bytes)
 
 int kg_row_remove(kg_store *s, int table, int64_t id)
 {
-    sqlite3_stmt *q = kg_db_use(s, SQL_DELETE_OF + table);
+    sqlite3_stmt *q = s->read_only ? NULL : kg_db_use(s, SQL_DELETE_OF + table);
     if (!q)
         return 0;
     sqlite3_bind_int64(q, 1, id);

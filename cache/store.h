@@ -13,6 +13,8 @@
 #include "cache/cache.h"
 
 #define KG_PART ((size_t)1 << 20)
+#define KG_PAGE 16384
+#define KG_PAGE_TEXT "16384"
 #define KG_CACHE_APPLICATION 0x4b494e4f    /* "KINO" */
 #define KG_CACHE_VERSION 2
 
@@ -50,6 +52,10 @@ typedef struct kg_store {
     unsigned char *scratch;        /* KG_PART bytes                                                */
     uint64_t budget;
     int busy_ms;
+    int version;                   /* of the schema                                                */
+    int read_only;                 /* neither the file nor its folder may be written               */
+    int unnamed;                   /* it lies where ours lie: nobody named the file                */
+    int renewed;                   /* what was there was damaged, and was moved aside              */
     int damaged;                   /* SQLite found the file corrupt: it is moved aside when closed */
     uint64_t inode;                /* of the file that was opened                                  */
     unsigned said;                 /* warnings given, one bit each                                 */
@@ -101,9 +107,10 @@ int kg_lease_take(kg_store *s, int64_t id);            /* 0 when the row is gone
 void kg_lease_give_back(kg_store *s);
 int64_t kg_lease_drop_stale(kg_store *s);
 /* Both in a transaction of the caller's; 0 after a failure. kg_evict does nothing while the budget is kept, and goes a little
- * below it when not, so that not every write evicts; kg_collect drops all that is stale, and rows down to the target. */
+ * below it when not, so that not every write evicts; kg_collect drops all that is stale, and rows down to the target: at most so many
+ * bytes of them, or one. */
 int kg_evict(kg_store *s, kg_cache_gc_result *r);
-int kg_collect(kg_store *s, uint64_t target, kg_cache_gc_result *r);
+int kg_collect(kg_store *s, uint64_t target, int64_t most, kg_cache_gc_result *r);
 
 /* ---- writer.c ---- */
 int kg_writer_start(kg_store *s);

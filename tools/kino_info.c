@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/param.h"
 #include "core/plain.h"
@@ -289,12 +290,15 @@ kg_status kino_cache(const kino_options *o)
         return kg_fail(KG_USAGE, "kino cache ls|stat|gc|verify");
     kg_cache_options c = {.existing = 1};
     kino_cache_options(o, &c);
-    kg_cache *cache = kg_cache_open(&c);
-    if (!cache) {
-        if (kg_error_last()->status == KG_OK)
-            printf("there is no cache yet\n");
-        return kg_error_last()->status;
+    char path[4096];
+    if (strcmp(o->target, "verify") && kg_cache_path(&c, path, sizeof path) && access(path, F_OK)) {
+        if (!o->json)
+            puts("there is no cache yet");
+        return KG_OK;
     }
+    kg_cache *cache = kg_cache_open(&c);
+    if (!cache)
+        return kg_error_last()->status;
     kg_status s = cache_command(o, cache);
     kg_cache_close(cache);
     return s;

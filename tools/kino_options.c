@@ -104,12 +104,12 @@ static const char **text_of(kino_options *o, const char *name)
     return NULL;
 }
 
-static int set_flag(kino_options *o, const char *name)
+static int *flag_of(kino_options *o, const char *name)
 {
     for (size_t i = 0; i < sizeof flags / sizeof *flags; ++i)
         if (!strcmp(flags[i].name, name))
-            return ++*(int *)((char *)o + flags[i].at);
-    return 0;
+            return (int *)((char *)o + flags[i].at);
+    return NULL;
 }
 
 static kg_status word(kino_options *o, const char *a)
@@ -126,10 +126,13 @@ static kg_status word(kino_options *o, const char *a)
 static kg_status option(kino_options *o, char **argv, int argc, int *i)
 {
     char *name = argv[*i] + 2, *equals = strchr(name, '=');
+    int *flag = flag_of(o, name);
     if (equals)
         *equals = 0;
-    else if (set_flag(o, name))
+    else if (flag) {
+        ++*flag;
         return KG_OK;
+    }
     if (!equals && *i + 1 >= argc)
         return kg_fail(KG_USAGE, "--%s wants a value", name);
     const char *value = equals ? equals + 1 : argv[++*i];
@@ -185,9 +188,11 @@ static int config_entry(kino_options *o, lua_State *l)
     for (size_t i = 0; i < sizeof not_there / sizeof *not_there; ++i)
         if (!strcmp(name, not_there[i]))
             return 0;
-    if (lua_isboolean(l, -1)) {        /* false changes nothing, but names a flag too */
-        kino_options off = {0};
-        return set_flag(lua_toboolean(l, -1) ? o : &off, name);
+    if (lua_isboolean(l, -1)) {        /* false changes nothing, but names a flag too; what was typed counts as typed */
+        int *flag = flag_of(o, name);
+        if (flag && lua_toboolean(l, -1) && !*flag)
+            *flag = 1;
+        return flag != NULL;
     }
     if (!strcmp(name, "threads") && lua_type(l, -1) == LUA_TNUMBER && lua_tointeger(l, -1) > 0) {
         o->threads = o->threads ? o->threads : (int)lua_tointeger(l, -1);

@@ -84,6 +84,21 @@ static void eviction(void)
     kg_cache_close(c);
 }
 
+/* The write lock is not held while the table is sorted for each row that goes. */
+static void gc_sorts_once(void)
+{
+    kg_cache *c = open_at("many.sqlite");
+    for (uint64_t i = 0; i < 200; ++i)
+        put(c, i, 800, 1 + (double)i);
+    kg_cache_close(c);
+    c = open_at("many.sqlite");
+    kg_cache_gc_result r;
+    CHECK(!kg_cache_gc(c, 80 * 800, &r) && r.results == 120 && r.bytes == 120 * 800);
+    CHECK(!holds(c, 119) && holds(c, 120) == 1, "the cheapest have gone");
+    CHECK(sqlite3_stmt_status(((kg_store *)c)->statements[SQL_VICTIMS], SQLITE_STMTSTATUS_SORT, 0) == 1);
+    kg_cache_close(c);
+}
+
 /* Another process that is there keeps its row; once it is gone (killed), the row may go. */
 static void leases_of_others(void)
 {
@@ -179,6 +194,7 @@ int main(void)
     begin();
     lists();
     eviction();
+    gc_sorts_once();
     leases_of_others();
     old_checkpoints();
     verification();

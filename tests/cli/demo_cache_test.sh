@@ -41,6 +41,27 @@ kino_is 0 cache verify
 check "verify finds nothing" grep -q ' 0 bad, 0 problems' out
 kino_is 0 cache gc
 
+# ---- kino cache verify: 0 clean, 1 damaged, 4 no cache ----
+kino_is 4 cache verify --cache none.sqlite
+says 'there is no cache'
+kino_is 0 cache stat --cache none.sqlite
+cp "$cache" spoilt.sqlite
+kino_is 0 cache verify --cache spoilt.sqlite
+printf 'spoilt' | dd of=spoilt.sqlite bs=1 conv=notrunc status=none
+kino_is 1 cache verify --cache spoilt.sqlite
+says 'is damaged: a new one is started' 'moved to'
+kino_is 0 cache verify --cache spoilt.sqlite
+echo "a file" >plain
+kino_is 4 cache verify --cache plain
+says "'plain' is no cache"
+
+# ---- force = true of the config and --force are one ----
+mkdir -p "$XDG_CONFIG_HOME/kinograph"
+echo 'return { force = true }' >"$XDG_CONFIG_HOME/kinograph/config.lua"
+kino_is 0 "${small[@]}" --json --fps 12 --force
+check "the latent is cached: $(states)" cached wan.sample && ran video.save
+rm "$XDG_CONFIG_HOME/kinograph/config.lua"
+
 # ---- a cache that cannot be used ----
 same_video() { check "$1: the same video" same clip.mp4 want/clip.mp4; rm -f clip.mp4 clip.png; }
 echo "a file" >plain
