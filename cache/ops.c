@@ -90,7 +90,7 @@ static int look(const char *path, char real[PATH_MAX], struct stat *st)
     return realpath(path, real) && !stat(real, st) && S_ISREG(st->st_mode);
 }
 
-static int64_t modified(const struct stat *st) { return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec; }
+static int64_t ns_of(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
 
 static int sink_find(kg_cache *c, const kg_key *key, const char *path)
 {
@@ -105,7 +105,8 @@ static int sink_find(kg_cache *c, const kg_key *key, const char *path)
         sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC);
         sqlite3_bind_text(q, 2, real, -1, SQLITE_STATIC);
         same = kg_db_step(s, q) > 0 && sqlite3_column_int64(q, 0) == (int64_t)st.st_size &&
-               sqlite3_column_int64(q, 1) == modified(&st) && sqlite3_column_int64(q, 2) == (int64_t)st.st_ino;
+               sqlite3_column_int64(q, 1) == ns_of(st.st_mtim) && sqlite3_column_int64(q, 2) == (int64_t)st.st_ino &&
+               sqlite3_column_int64(q, 3) == ns_of(st.st_ctim);
         sqlite3_reset(q);
         sqlite3_clear_bindings(q);
     }
@@ -125,9 +126,10 @@ static void sink_store(kg_cache *c, const kg_key *key, const char *path)
         sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC);
         sqlite3_bind_text(q, 2, real, -1, SQLITE_STATIC);
         sqlite3_bind_int64(q, 3, (int64_t)st.st_size);
-        sqlite3_bind_int64(q, 4, modified(&st));
+        sqlite3_bind_int64(q, 4, ns_of(st.st_mtim));
         sqlite3_bind_int64(q, 5, (int64_t)st.st_ino);
         sqlite3_bind_double(q, 6, kg_now());
+        sqlite3_bind_int64(q, 7, ns_of(st.st_ctim));
         kg_db_finish(s, q);
         sqlite3_clear_bindings(q);
     }

@@ -23,7 +23,9 @@ static const char *const migrations[KG_CACHE_VERSION] = {
     " inode INTEGER NOT NULL, made REAL NOT NULL, PRIMARY KEY(key, path)) WITHOUT ROWID;"
     "CREATE TABLE identity(device INTEGER NOT NULL, inode INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,"
     " ctime INTEGER NOT NULL, id BLOB NOT NULL, made REAL NOT NULL, PRIMARY KEY(device, inode)) WITHOUT ROWID;",
-    "CREATE TABLE warning(key BLOB NOT NULL PRIMARY KEY, lines TEXT NOT NULL, made REAL NOT NULL) WITHOUT ROWID;"};
+    "CREATE TABLE warning(key BLOB NOT NULL PRIMARY KEY, lines TEXT NOT NULL, made REAL NOT NULL) WITHOUT ROWID;",
+    /* A file whose mtime was put back after a change is told by its ctime. */
+    "ALTER TABLE sink ADD COLUMN ctime INTEGER NOT NULL DEFAULT 0;"};
 
 #define FOR_TABLES(INDEX, SQL) [INDEX + KG_RESULT] = SQL("result"), [INDEX + KG_CHECKPOINT] = SQL("checkpoint")
 #define FIND(T) \
@@ -63,8 +65,8 @@ const char *const kg_sql[SQL_COUNT] = {
     [SQL_OLD_CHECKPOINTS] = "SELECT id, bytes FROM checkpoint WHERE made < ?1",
     [SQL_OLD_SINKS] = "DELETE FROM sink WHERE made < ?1",
     [SQL_OLD_IDENTITIES] = "DELETE FROM identity WHERE made < ?1",
-    [SQL_SINK_FIND] = "SELECT size, mtime, inode FROM sink WHERE key = ?1 AND path = ?2",
-    [SQL_SINK_STORE] = "INSERT OR REPLACE INTO sink VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [SQL_SINK_FIND] = "SELECT size, mtime, inode, ctime FROM sink WHERE key = ?1 AND path = ?2",
+    [SQL_SINK_STORE] = "INSERT OR REPLACE INTO sink VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_IDENTITY_FIND] = "SELECT id FROM identity WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime = ?4 AND ctime = ?5",
     [SQL_IDENTITY_STORE] = "INSERT OR REPLACE INTO identity VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_WARNING_FIND] = "SELECT lines FROM warning WHERE key = ?1",

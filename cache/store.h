@@ -16,7 +16,7 @@
 #define KG_PAGE 16384
 #define KG_PAGE_TEXT "16384"
 #define KG_CACHE_APPLICATION 0x4b494e4f    /* "KINO" */
-#define KG_CACHE_VERSION 2
+#define KG_CACHE_VERSION 3
 
 enum { KG_RESULT, KG_CHECKPOINT, KG_TABLES };
 /* Statements; those named with _OF exist for both tables: SQL_FIND_OF + table. */
@@ -85,9 +85,6 @@ double kg_now(void);
 /* ---- schema.c ---- */
 extern const char *const kg_sql[SQL_COUNT];
 int kg_schema_make(sqlite3 *db, int *version);         /* SQLite's code; makes or migrates                */
-
-/* ---- open.c ---- */
-int kg_file_system_remote(long magic, const char *type, const char **name);
 
 /* ---- rows.c: all locked ---- */
 int kg_row_put(kg_store *s, int table, const kg_cache_row *row, const void *src);

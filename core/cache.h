@@ -32,7 +32,7 @@ typedef struct kg_cache_ops {
     int (*checkpoint_find)(kg_cache *c, const kg_key *key, const char *tag, kg_cache_row *row);
     void (*checkpoint_later)(kg_cache *c, const kg_cache_row *row, void *bytes_taken);     /* takes the malloc'd bytes */
     void (*checkpoint_drop)(kg_cache *c, const kg_key *key);
-    /* Sinks: is the file that this key wrote still there, unchanged (path, size, mtime, inode)? */
+    /* Sinks: is the file that this key wrote still there, unchanged (path, size, mtime, ctime, inode)? */
     int (*sink_find)(kg_cache *c, const kg_key *key, const char *path);
     void (*sink_store)(kg_cache *c, const kg_key *key, const char *path);
     /* The warnings (lines) that a node gave when it made what has this key; an empty text forgets them. find: 1 when there are. */

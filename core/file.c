@@ -74,6 +74,9 @@ void kg_files_free(kg_files *f)
         root_close(&f->roots[i]);
     list_free(&f->grants);
     list_free(&f->outs);
+    list_free(&f->out_folders);
+    free(f->standing);
+    free(f->out_words);
     free(f);
 }
 
@@ -105,7 +108,15 @@ kg_status kg_files_grant(kg_files *f, const char *path)
 
 kg_status kg_files_grant_out(kg_files *f, const char *path)
 {
-    return list_add(&f->outs, path, "the output");
+    size_t n = path ? strlen(path) : 0;
+    return list_add(n && path[n - 1] == '/' ? &f->out_folders : &f->outs, path, "the output");
+}
+
+kg_status kg_files_out_words(kg_files *f, const char *words)
+{
+    free(f->out_words);
+    f->out_words = words ? strdup(words) : NULL;
+    return words && !f->out_words ? kg_fail(KG_FAILED, "out of host memory") : KG_OK;
 }
 
 void kg_files_memo(kg_files *f, const kg_identity_memo *memo)

@@ -23,7 +23,8 @@ void kg_files_free(kg_files *f);
 enum { KG_ROOT_PLAIN, KG_ROOT_MODELS };        /* links below MODELS are followed wherever they go             */
 kg_status kg_files_root(kg_files *f, const char *folder, int type);
 kg_status kg_files_grant(kg_files *f, const char *path);           /* one typed path, for reading             */
-kg_status kg_files_grant_out(kg_files *f, const char *path);       /* one typed path, for writing             */
+kg_status kg_files_grant_out(kg_files *f, const char *path);       /* one typed path, for writing; a folder ends in "/" */
+kg_status kg_files_out_words(kg_files *f, const char *words);      /* how a refusal says that one is typed: "--out FILE" */
 
 /* Relative paths are looked up in the roots in order (MODELS roots also in one level of sub-folders, ComfyUI's layout:
  * diffusion_models/, text_encoders/, vae/, ...). KG_INPUT naming the path and the roots tried when it is not there. */
@@ -36,11 +37,18 @@ void kg_file_unref(kg_file *f);
 kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes);   /* all of it, or an error */
 char *kg_file_text(const kg_file *f, size_t max, size_t *bytes);                      /* whole, NUL-terminated, malloc */
 
-/* May this path be written? Typed paths, and new files in the current folder; the folder must be there and take files. */
+/* May this path be written? What was typed. A script's own choice is a new file: in the current folder, below a typed folder, or
+ * beside a typed file by a name that begins with its stem (of typed clip.mp4: clip.png, clip-7.mp4, clips.mp4). Asked when a graph is
+ * made: the place must take files, and what is there already does not matter yet. */
 kg_status kg_files_may_write(kg_files *f, const char *path);
+/* Asked when a run begins that is going to write path: must what is there stay? Of names not typed, only one that follows the typed
+ * stem with a sign between ("clip-7.mp4") and ends alike or in .png is replaced, and only the file that is there now. Removes what
+ * killed runs left in that folder. */
+kg_status kg_files_may_replace(kg_files *f, const char *path);
 /* Output under a temporary name beside path, made final by commit in one rename; abort removes it. A full disk never leaves half
- * a file under the final name. */
-typedef struct kg_output { char path[4096], temp[4096]; int fd; } kg_output;
+ * a file under the final name, and what was made there meanwhile by somebody else stays, unless the path was typed. While it is
+ * written the temporary file is locked (flock), so that what a killed writer left behind can be told from what is being written. */
+typedef struct kg_output { char path[4096], temp[4096]; int fd, replaces; unsigned mode; const kg_files *files; } kg_output;
 kg_status kg_output_open(kg_output *o, kg_files *f, const char *path);
 kg_status kg_output_write(kg_output *o, const void *p, size_t bytes);   /* all of it, after what was written before */
 kg_status kg_output_failed(const kg_output *o, int why);           /* the error for an errno of writing it    */
@@ -61,5 +69,9 @@ void kg_files_memo(kg_files *f, const kg_identity_memo *memo);
 
 /* The part of a range that the system has in its page cache, 0 to 1, from a few of its pages; -1: it does not say. */
 double kg_file_warm(const kg_file *f, uint64_t offset, size_t bytes);
+/* Length of one well-formed UTF-8 sequence that is no NUL, or 0. */
+size_t kg_utf8_at(const unsigned char *s, size_t left);
+/* Does a file system of this magic number (statfs) and type (mountinfo; may be NULL) lie on another machine? Locks may not hold there. */
+int kg_file_system_remote(long magic, const char *type, const char **name);
 
 #endif

@@ -42,6 +42,7 @@ static void node_drop(kg_gnode *n)
     free(n->asked);
     free(n->label);
     free(n->extra);
+    free(n->writes);
     keys_drop(n);
     free(n);
 }
@@ -218,28 +219,31 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
     return KG_OK;
 }
 
-/* The path that a sink writes through param p, or NULL. */
-static const char *written(const kg_gnode *n, const kg_param *p)
+const char *kg_gnode_out(const kg_gnode *n)
 {
-    return n->type->flags & KG_SINK && p->type == KG_T_OUT ? *(const char *const *)((const char *)n->params + p->offset) : NULL;
+    for (const kg_param *p = n->type->params; p && p->name && n->type->flags & KG_SINK; ++p)
+        if (p->type == KG_T_OUT)
+            return *(const char *const *)((const char *)n->params + p->offset);
+    return NULL;
 }
 
-static int same_file(const char *a, const char *b)
+/* Of two nodes that write one file, by whatever name, one would work for nothing. */
+static kg_status written_once(const kg_graph *g, kg_gnode *n)
 {
-    char one[PATH_MAX], two[PATH_MAX];
-    const char *a_name = strrchr(a, '/'), *b_name = strrchr(b, '/');
-    return !strcmp(a_name ? a_name + 1 : a, b_name ? b_name + 1 : b) && kg_path_plain(a, one) && kg_path_plain(b, two) && !strcmp(one, two);
-}
-
-/* Of two nodes that write one file, one would work for nothing. */
-static kg_status written_once(const kg_graph *g, const kg_gnode *n)
-{
-    for (const kg_param *p = n->type->params; p && p->name; ++p)
-        for (int i = 0; i < g->count && written(n, p); ++i)
-            for (const kg_param *q = g->node[i]->type->params; q && q->name; ++q)
-                if (written(g->node[i], q) && same_file(written(n, p), written(g->node[i], q)))
-                    return kg_fail(KG_USAGE, "param %s: %s writes '%s' too", p->name, g->node[i]->type->name, written(n, p));
-    return KG_OK;
+    char target[PATH_MAX];
+    const char *path = kg_gnode_out(n);
+    if (!path || !kg_output_target(path, target))
+        return KG_OK;
+    for (int i = 0; i < g->count; ++i)
+        if (g->node[i]->writes && !strcmp(g->node[i]->writes, target)) {
+            const char *other = kg_gnode_out(g->node[i]);
+            kg_fail(KG_USAGE, "%s writes '%s' too", g->node[i]->type->name, other);
+            if (strcmp(other, path))
+                kg_hint("'%s' is that very file, by a link or another spelling", path);
+            return KG_USAGE;
+        }
+    n->writes = strdup(target);
+    return n->writes ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
 }
 
 static kg_gnode *node_make(kg_graph *g, const kg_node_type *t, const char *label)

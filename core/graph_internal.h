@@ -19,6 +19,7 @@ typedef struct kg_gnode {
     int items;                     /* that its outputs have: by its params and inputs `told`, or more */
     int told;
     uint64_t given;                /* params that were given, by their number                 */
+    char *writes;                  /* where a sink's file really goes; NULL: nowhere          */
     int wanted;
     int on_cpu;                    /* device = "cpu"                                          */
     kg_key *keys;                  /* memory of kg_graph_key: [output][item], dropped by infer  */
@@ -27,6 +28,7 @@ typedef struct kg_gnode {
 struct kg_graph { kg_graph_options options; kg_gnode **node; int count, room, wants; };
 
 int kg_gnode_wanted(const kg_graph *g, int node);
+const char *kg_gnode_out(const kg_gnode *n);   /* the path that a sink writes, as it was given; or NULL */
 /* Descriptions of the inputs as the node sees them. */
 void kg_gnode_inputs(const kg_graph *g, const kg_gnode *n, kg_desc in[KG_GRAPH_PORTS]);
 /* Has `from`, which n has just joined, users enough? n counts once, whether it is in the graph already or not. */

@@ -1,6 +1,7 @@
 /* Paths as text. No file is touched here; the kernel is asked for names only. */
 #include "core/paths.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,27 @@ int kg_path_is_name(const char *name)
         if (*p == '/' || *p == '\\' || *p < 32 || *p == 127)
             return 0;
     return 1;
+}
+
+size_t kg_utf8_at(const unsigned char *s, size_t left)
+{
+    static const uint32_t least[5] = {0, 1, 0x80, 0x800, 0x10000};
+    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
+    if (!n || n > left)
+        return 0;
+    uint32_t c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+    for (size_t i = 1; i < n; ++i) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    return c >= least[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? n : 0;
+}
+
+void kg_path_folder(const char *path, char out[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    snprintf(out, PATH_MAX, "%.*s", slash && slash > path ? (int)(slash - path) : 1, slash ? path : ".");
 }
 
 int kg_path_listed(const kg_path_list *list, const char *plain)

@@ -15,12 +15,33 @@ enum { KG_ROOTS_MAX = 64 };
 /* A folder as given, its plain form, and where it really lies. */
 typedef struct kg_root { char *folder, *plain, *real; int fd, type; } kg_root;
 typedef struct kg_path_list { char **items; int n; } kg_path_list;
+/* A file that a run may replace although its name was not typed: the very one that was there when it began. */
+typedef struct kg_standing { uint64_t device, inode; int64_t ctime_ns; } kg_standing;
 struct kg_files {
     kg_root roots[KG_ROOTS_MAX];
     int n_roots;
-    kg_path_list grants, outs;     /* plain forms */
+    kg_path_list grants, outs, out_folders;    /* plain forms */
+    kg_standing *standing;
+    int n_standing;
+    char *out_words;               /* how an output is typed here: "--out FILE"; NULL: nothing takes one */
     kg_identity_memo memo;
 };
+
+/* By whose word a path may be written. */
+enum {
+    KG_OUT_NONE,
+    KG_OUT_NEW,                    /* a script's: made, never replaced                                  */
+    KG_OUT_AFTER,                  /* a script's, named after a typed one: replaced if it is the one that was there at the start */
+    KG_OUT_TYPED                   /* the user's: replaced                                              */
+};
+kg_status kg_output_permitted(const kg_files *f, const char *path, int *rule);
+/* Where the bytes of a typed output go: absolute, through links, a dangling one too. 0: too long, or a loop. */
+int kg_output_target(const char *path, char out[PATH_MAX]);
+/* The folder in which path's last name lies, as text: "." when path has none. */
+void kg_path_folder(const char *path, char out[PATH_MAX]);
+/* Is what is there by this name (not through a link) in the list of what may be replaced? */
+int kg_output_standing(const kg_files *f, const char *path);
+void kg_output_sweep(const char *folder);      /* removes what writers that are dead left there */
 
 /* 0 when path is empty, too long, or the current folder is gone. */
 int kg_path_plain(const char *path, char out[PATH_MAX]);

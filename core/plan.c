@@ -8,14 +8,6 @@
 
 #include "core/param.h"
 
-static const char *out_path(const kg_gnode *n)
-{
-    for (const kg_param *q = n->type->params; q && q->name; ++q)
-        if (q->type == KG_T_OUT)
-            return *(const char *const *)((const char *)n->params + q->offset);
-    return NULL;
-}
-
 kg_key kg_plan_checkpoint_key(const kg_plan *p, int node)
 {
     kg_hash *h = kg_hash_new();
@@ -67,8 +59,8 @@ static int cached(kg_plan *p, int node)
 static int sink_done(kg_plan *p, int node)
 {
     const kg_gnode *n = p->graph->node[node];
-    const char *path = out_path(n);
-    if (!p->options.cache || p->options.force || !(n->type->flags & KG_SINK) || !path)
+    const char *path = kg_gnode_out(n);
+    if (!p->options.cache || p->options.force || !path)
         return 0;
     kg_key k = kg_graph_key(p->graph, node, -1, 0);
     return p->options.cache->ops->sink_find(p->options.cache, &k, path);
@@ -151,6 +143,16 @@ static void find_checkpoint(kg_plan *p, int node)
         q->checkpoint.bytes = 0;
 }
 
+/* The error at hand is this node's. */
+static kg_status node_failed(const kg_plan *p, int node)
+{
+    const kg_gnode *n = p->graph->node[node];
+    char path[256];
+    snprintf(path, sizeof path, n->label[0] ? "%s '%s'" : "%s", n->type->name, n->label);
+    kg_error_path(path);
+    return kg_error_last()->status;
+}
+
 static kg_status prepare(kg_plan *p)
 {
     for (int i = 0; i < p->count; ++i) {
@@ -165,12 +167,8 @@ static kg_status prepare(kg_plan *p)
         kg_status s = n->type->prepare ? n->type->prepare(&q->prepared) : KG_OK;
         kg_warn_for(was);
         q->prepared.in = NULL;
-        if (s != KG_OK) {
-            char path[256];
-            snprintf(path, sizeof path, n->label[0] ? "%s '%s'" : "%s", n->type->name, n->label);
-            kg_error_path(path);
-            return s;
-        }
+        if (s != KG_OK)
+            return node_failed(p, i);
         p->prepare_bytes += q->prepared.host_bytes;
         find_checkpoint(p, i);
     }
@@ -367,6 +365,17 @@ static kg_status check_places(const kg_plan *p)
     return KG_OK;
 }
 
+/* What a run would write over is looked at before it starts; a plan that stays one writes nothing. */
+static kg_status check_outputs(const kg_plan *p)
+{
+    for (int i = 0; i < p->count && !p->options.dry; ++i) {
+        const char *path = p->node[i].state == KG_P_RUN ? kg_gnode_out(p->graph->node[i]) : NULL;
+        if (path && kg_files_may_replace(p->graph->options.files, path) != KG_OK)
+            return node_failed(p, i);
+    }
+    return KG_OK;
+}
+
 kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
 {
     kg_plan *p = plan_new(g, o);
@@ -381,7 +390,8 @@ kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
     if (!wanted)
         return plan_done(p, kg_fail(KG_USAGE, "the graph has nothing to run: no node was returned and none writes a file"));
     repeat_warnings(p);
-    return plan_done(p, check_places(p));
+    kg_status s = check_places(p);
+    return plan_done(p, s == KG_OK ? check_outputs(p) : s);
 }
 
 /* The unit's nodes run, with their resources; all else they read is given. Its room is what --ram leaves: the process's own memory is in

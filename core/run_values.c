@@ -189,9 +189,8 @@ void kg_run_store(kg_run *r, int node)
         return;
     keep_warnings(r, node);
     kg_key whole = kg_graph_key(p->graph, node, -1, 0);
-    for (const kg_param *q = n->type->params; q && q->name && n->type->flags & KG_SINK; ++q)
-        if (q->type == KG_T_OUT && *(const char *const *)((const char *)n->params + q->offset))
-            c->ops->sink_store(c, &whole, *(const char *const *)((const char *)n->params + q->offset));
+    if (kg_gnode_out(n))
+        c->ops->sink_store(c, &whole, kg_gnode_out(n));
     for (int o = 0; o < n->outputs && !(n->type->flags & (KG_SINK | KG_UNCACHED)); ++o)
         for (int k = 0; k < p->node[node].values[o].n; ++k) {
             const kg_tensor *t = &p->node[node].values[o].item[k];

@@ -27,8 +27,6 @@ struct kg_script {
 
     kg_error refused;              /* of the last edit that was refused, and its text as it was sent       */
     char refusal[2048];
-    char **outs;                   /* output paths that were typed                                         */
-    int out_count;
     kg_edit edit;
 };
 
@@ -43,8 +41,6 @@ kg_status kg_host_malformed(kg_script *s);
 void kg_host_end(kg_script *s);
 /* Answers edits, lines of the log and requires until a frame of kind `until` comes; g may be NULL. */
 kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes);
-/* May an output be called `path` because `typed` was typed? "clip.mp4" gives "clip.png", "clip-7.mp4" and "clip-7.png". */
-int kg_host_derived(const char *typed, const char *path);
 
 /* The script's process: never returns (lua/child.c). */
 _Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l);

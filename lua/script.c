@@ -121,11 +121,8 @@ void kg_script_close(kg_script *s)
     kg_host_end(s);
     for (int i = 0; i < s->template_count; ++i)
         free(s->templates[i]);
-    for (int i = 0; i < s->out_count; ++i)
-        free(s->outs[i]);
     kg_doc_free(s->doc);
     free(s->templates);
-    free(s->outs);
     free(s->path);
     free(s->folder);
     free(s->payload);
@@ -141,6 +138,17 @@ static kg_status end_on(kg_script *s, kg_status status)
     return status;
 }
 
+/* For refusals: the options that take an output. */
+static kg_status say_outs(const kg_script *s)
+{
+    char words[256] = "";
+    size_t n = 0;
+    for (int i = 0; i < s->doc->n; ++i)
+        if (s->doc->params[i].type == KG_S_OUT && n < sizeof words)
+            n += (size_t)snprintf(words + n, sizeof words - n, "%s--%s FILE", n ? ", " : "", s->doc->params[i].name);
+    return kg_files_out_words(s->files, n ? words : NULL);
+}
+
 const kg_script_doc *kg_script_describe(kg_script *s)
 {
     size_t bytes;
@@ -151,7 +159,7 @@ const kg_script_doc *kg_script_describe(kg_script *s)
     s->doc = kg_doc_decode(s->payload, bytes);
     if (!s->doc)
         kg_host_malformed(s);
-    return s->doc;
+    return s->doc && say_outs(s) == KG_OK ? s->doc : NULL;
 }
 
 static const kg_script_param *param_find(const kg_script_doc *d, const char *name)
@@ -162,24 +170,13 @@ static const kg_script_param *param_find(const kg_script_doc *d, const char *nam
     return NULL;
 }
 
-static kg_status out_add(kg_script *s, const char *path)
-{
-    char **outs = realloc(s->outs, (size_t)(s->out_count + 1) * sizeof *outs);
-    if (outs)
-        s->outs = outs;
-    if (!outs || !(s->outs[s->out_count] = strdup(path)))
-        return kg_fail(KG_FAILED, "out of host memory");
-    ++s->out_count;
-    return kg_files_grant_out(s->files, path);
-}
-
 /* A path that was typed is granted by that act. Names and values are checked by the script's process. */
 static kg_status grant(kg_script *s, const kg_script_value *v)
 {
     const kg_script_param *p = param_find(s->doc, v->name);
     if (p && p->type == KG_S_PATH && v->text[0])
         return kg_files_grant(s->files, v->text);
-    return p && p->type == KG_S_OUT && v->text[0] ? out_add(s, v->text) : KG_OK;
+    return p && p->type == KG_S_OUT && v->text[0] ? kg_files_grant_out(s->files, v->text) : KG_OK;
 }
 
 static kg_status want(kg_script *s, kg_graph *g, size_t bytes)

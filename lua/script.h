@@ -48,8 +48,8 @@ typedef struct kg_script_param {
 } kg_script_param;
 typedef struct kg_script_doc { const char *doc; const kg_script_param *params; int n; } kg_script_doc;
 
-/* A value as typed: "81", "832x480", "7,8,9", "true". Typed paths are granted: inputs for reading, an output for writing, and
- * with an output "clip.mp4" what is named after it, "clip.png" and "clip-7.mp4". */
+/* A value as typed: "81", "832x480", "7,8,9", "true". Typed paths are granted: inputs for reading, outputs for writing
+ * (core/file.h says what a script may name after them). */
 typedef struct kg_script_value { const char *name, *text; } kg_script_value;
 
 /* NULL with an error when the file cannot be read. The script does not run yet. */

@@ -50,46 +50,12 @@ static int plain(const char *s, size_t n)
     return 1;
 }
 
-int kg_host_derived(const char *typed, const char *path)
-{
-    const char *slash = strrchr(typed, '/'), *dot = strrchr(slash ? slash : typed, '.');
-    if (!dot || dot == typed || dot[-1] == '/')
-        return 0;
-    size_t stem = (size_t)(dot - typed);
-    if (strncmp(typed, path, stem))
-        return 0;
-    const char *rest = path + stem, *end = strrchr(rest, '.');
-    if (!end || (strcmp(end, dot) && strcmp(end, ".png")))
-        return 0;
-    size_t middle = (size_t)(end - rest);
-    return !middle || (rest[0] == '-' && middle <= 64 && plain(rest, middle));
-}
-
-/* An output that is named after one that was typed may be written. */
-static kg_status grant_derived(kg_script *s)
-{
-    const kg_node_type *t = kg_node_type_find(s->edit.type);
-    for (const kg_param *p = t ? t->params : NULL; p && p->name; ++p)
-        for (int i = 0; p->type == KG_T_OUT && i < s->edit.n; ++i) {
-            const kg_arg *a = &s->edit.args[i];
-            if (a->kind != KG_A_TEXT || strcmp(a->name, p->name))
-                continue;
-            for (int k = 0; k < s->out_count; ++k)
-                if (strcmp(s->outs[k], a->s) && kg_host_derived(s->outs[k], a->s))
-                    return kg_files_grant_out(s->files, a->s);
-        }
-    return KG_OK;
-}
-
 static kg_status add(kg_script *s, kg_graph *g, size_t bytes)
 {
     if (!g || !kg_edit_decode(s->payload, bytes, &s->edit))
         return kg_host_malformed(s);
     if (++s->adds > s->limits.nodes)
         return kg_host_limit(s, KG_L_NODES);
-    kg_status status = grant_derived(s);
-    if (status)
-        return status;
     int node = kg_graph_add(g, s->edit.type, s->edit.label, s->edit.args, s->edit.n);
     if (node >= 0) {
         kg_write_begin(&s->out, KG_W_NODE);

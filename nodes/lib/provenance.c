@@ -25,22 +25,6 @@ static char *absent(const kg_file *f)
     return NULL;
 }
 
-/* Length of one well-formed UTF-8 sequence that is no NUL, or 0. */
-static size_t utf8_at(const uint8_t *s, size_t left)
-{
-    static const uint32_t least[5] = {0, 1, 0x80, 0x800, 0x10000};
-    size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf8 ? 4 : 0;
-    if (!n || n > left)
-        return 0;
-    uint32_t c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
-    for (size_t i = 1; i < n; ++i) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (s[i] & 0x3f);
-    }
-    return c >= least[n] && c <= 0x10ffff && (c < 0xd800 || c > 0xdfff) ? n : 0;
-}
-
 /* The range of the file as text. */
 static char *take(const kg_file *f, uint64_t offset, uint64_t bytes)
 {
@@ -53,7 +37,7 @@ static char *take(const kg_file *f, uint64_t offset, uint64_t bytes)
     }
     int good = kg_file_read(f, offset, text, (size_t)bytes) == KG_OK;
     for (size_t i = 0, n; good && i < bytes; i += n) {
-        n = utf8_at((const uint8_t *)text + i, (size_t)bytes - i);
+        n = kg_utf8_at((const uint8_t *)text + i, (size_t)bytes - i);
         good = n > 0;
     }
     if (good && bytes) {

@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         made(!kg_error_last()->message[0]);
     kg_error_clear();
     kg_file_unref(f);
-    if (!kg_files_may_write(files, path))
+    if (!kg_files_may_write(files, path) && !kg_files_may_replace(files, path))
         check_new(path);
     kg_error_clear();
     free(path);
