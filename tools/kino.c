@@ -4,16 +4,6 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-volatile sig_atomic_t kino_interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    if (kino_interrupted++)
-        _exit(KG_CANCELLED);
-}
 
 static void log_line(void *arg, const char *line)
 {
@@ -71,12 +61,9 @@ static kg_status dispatch(kino_options *o)
 
 int main(int argc, char **argv)
 {
+    kino_stdio_open();
     setlocale(LC_ALL, "C");
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);          /* a file size limit is a write error like any other */
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
+    kino_signals();
     static kino_options o;
     kg_log_set(log_line, NULL);
     kg_warn_set(kino_warning, &o);
@@ -85,8 +72,9 @@ int main(int argc, char **argv)
         kg_log_set(NULL, NULL);
     if (s == KG_OK)
         s = dispatch(&o);
+    if (s == KG_OK && kg_error_last()->status == KG_OK)
+        s = kino_stdout_end(&o);
     if (kg_error_last()->status != KG_OK)
         kino_error_print(&o);
-    fflush(stdout);
     return (int)s;
 }

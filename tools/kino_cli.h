@@ -22,6 +22,12 @@ typedef struct kino_options {
 
 extern volatile sig_atomic_t kino_interrupted;
 
+void kino_stdio_open(void);                                  /* first of all: descriptors 0 to 2 are there  */
+void kino_signals(void);                                     /* SIGINT, SIGTERM and SIGHUP count up kino_interrupted */
+int kino_stdout_flush(void);                                 /* 0, or the errno of the first write that failed */
+kg_status kino_stdout_end(const kino_options *o);            /* KG_FAILED when not all that was said arrived */
+int kino_steerable(int fd);                                  /* a terminal that takes escape codes, and may be sent some */
+
 /* Command line, then --params, then the config file, each filling what the one before left open. */
 kg_status kino_options_read(kino_options *o, int argc, char **argv);
 kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */

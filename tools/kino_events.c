@@ -18,7 +18,7 @@ static void print_json(cJSON *o)
         kg_plain(text);                /* cJSON lets bytes through that are no UTF-8 */
         puts(text);
     }
-    fflush(stdout);
+    kino_stdout_flush();               /* what fails is told at the end: a run is worth more than its events */
     free(text);
     cJSON_Delete(o);
 }
@@ -153,7 +153,7 @@ static void event_text(const kg_run_event *e, int terminal)
 
 kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d)
 {
-    int terminal = isatty(STDERR_FILENO), over = 0, told = 0;
+    int terminal = kino_steerable(STDERR_FILENO), over = 0, told = 0;
     while (!over) {
         kg_run_event e;
         if (kino_interrupted && !told++)

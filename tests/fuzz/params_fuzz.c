@@ -8,8 +8,6 @@
 #include "tests/fuzz/fuzz.h"
 #include "tools/kino_cli.h"
 
-volatile sig_atomic_t kino_interrupted;
-
 static void drop(kino_options *o)
 {
     for (int i = 0; i < o->values; ++i) {
