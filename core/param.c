@@ -86,13 +86,12 @@ static kg_status out_of_range(const kg_param *p, const char *value)
 /* A 64-bit whole number from decimal text: -2^63 .. 2^64 - 1 (seeds keep their bits). */
 static int whole(const char *s, int64_t *out)
 {
-    char *end;
+    const char *digits = s + (s[0] == '-');
     errno = 0;
-    if (s[0] == '-')
-        *out = strtoll(s, &end, 10);
-    else
-        *out = (int64_t)strtoull(s, &end, 10);
-    return s[0] && s[0] != ' ' && !*end && !errno;
+    if (!*digits || digits[strspn(digits, "0123456789")])
+        return 0;
+    *out = s[0] == '-' ? strtoll(s, NULL, 10) : (int64_t)strtoull(s, NULL, 10);
+    return !errno;
 }
 
 static kg_status set_int(const kg_param *p, void *params, int64_t v)
@@ -136,8 +135,8 @@ static kg_status set_number(const kg_param *p, void *params, const kg_arg *a)
     double v = a->kind == KG_A_INT ? (double)a->i : a->r;
     if (a->kind == KG_A_TEXT) {
         char *end;
-        v = strtod(a->s, &end);
-        if (!a->s[0] || *end)
+        v = strtod(a->s, &end);        /* it would take blanks, hexadecimal and names of no number too */
+        if (!a->s[0] || *end || a->s[strspn(a->s, "0123456789.eE+-")])
             return wrong_type(p, "a number");
     } else if (a->kind != KG_A_INT && a->kind != KG_A_REAL)
         return wrong_type(p, "a number");

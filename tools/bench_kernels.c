@@ -6,6 +6,7 @@
  */
 #include "core/error.h"
 #include "kernels/cpu/cpu.h"
+#include "tools/kino_number.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,12 @@ static void one_attention(bench *b, const char *name, kg_tensor q, kg_tensor k, 
 
 int main(int argc, char **argv)
 {
-    kg_device *d = kg_cpu_new(argc > 1 ? atoi(argv[1]) : 0);
+    long threads = 0;
+    if (argc > 1 && !kino_digits(argv[1], 4096, &threads)) {
+        fputs("usage: bench_kernels [THREADS] [f32|bf16] [cpu]\n", stderr);
+        return 2;
+    }
+    kg_device *d = kg_cpu_new((int)threads);
     kg_exec *x = d ? kg_eager_new(d, (size_t)2 << 30) : NULL;
     if (!x)
         return 1;

@@ -8,8 +8,11 @@
 #include "cache/cache.h"
 #include "core/run.h"
 #include "lua/script.h"
+#include "tools/kino_number.h"
 
 #define KINO_VALUES 256
+#define KINO_THREADS 4096
+#define KINO_TEXT (64 << 20)           /* bytes of a text from a file, at most */
 #define KINO_VERSION "0.1.0"
 
 typedef struct kino_options {
@@ -30,11 +33,11 @@ int kino_steerable(int fd);                                  /* a terminal that 
 
 /* Command line, then --params, then the config file, each filling what the one before left open. */
 kg_status kino_options_read(kino_options *o, int argc, char **argv);
-kg_status kino_size(const char *text, size_t *out);          /* "1.5G"; K, M, G, T are powers of 1024       */
+kg_status kino_params_file(kino_options *o);                 /* --params FILE: a JSON object                */
 void kino_error_print(const kino_options *o);                /* the thread's error, for people or as JSON   */
 void kino_warning(void *options, const kg_warned *of, const char *text);    /* for kg_warn_set, with --quiet too  */
 void kino_print_plain(const char *s, FILE *to);              /* text of a file: nothing steers a terminal   */
-char *kino_file_text(const char *path);                      /* malloc; NULL with KG_INPUT                  */
+char *kino_file_text(const char *path);                      /* malloc; NULL with an error; no zero byte in it */
 int kino_value_find(const kino_options *o, const char *name);
 kg_status kino_value_put(kino_options *o, const char *name, char *text);     /* takes text; replaces an earlier one */
 
@@ -51,7 +54,6 @@ kg_status kino_devices(const kino_options *o);
 kg_status kino_version(const kino_options *o);
 kg_status kino_tune(const kino_options *o);
 kg_status kino_tuned(kg_device *d);                          /* has a card follow what kino tune found for it */
-int kino_card(const char *name);                             /* N of "cuda[:N]"; -1: it is neither          */
 int kino_config(const char *name, char *out, size_t n);      /* the path of a file of ours there; 0: too long */
 void kino_device_name(const char *before, const kg_device *d, char *out, size_t n);     /* a file's name: "before-NVIDIA-H100" */
 kg_status kino_folder_of(char *path);                        /* makes the folders that lead to a file       */

@@ -1,5 +1,6 @@
 /* Which device a run has: --device, --precision, and kino devices, which shows all that there are. */
 #include <cjson/cJSON.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,21 +9,14 @@
 #include "kernels/kernel.h"
 #include "tools/kino_cli.h"
 
-int kino_card(const char *d)
-{
-    if (strncmp(d, "cuda", 4) || (d[4] && d[4] != ':'))
-        return -1;
-    char *end = NULL;
-    long n = d[4] ? strtol(d + 5, &end, 10) : 0;
-    return d[4] && (!d[5] || *end || n < 0 || n > 1023) ? -1 : (int)n;
-}
-
 /* For tests of what a failing card does to a run: --fault alloc|copy|kernel:N, the N-th from the start on. */
 static kg_status inject(const kino_options *o, kg_device *d)
 {
     static const char *const kinds[] = {"", "alloc", "copy", "kernel"};
     const char *colon = o->fault ? strchr(o->fault, ':') : NULL;
-    long n = colon ? strtol(colon + 1, NULL, 10) : 0;
+    long n = 0;
+    if (!colon || !kino_digits(colon + 1, INT_MAX, &n))
+        n = 0;
     for (int k = KG_FAULT_ALLOC; k <= KG_FAULT_KERNEL && n > 0; ++k)
         if (strlen(kinds[k]) == (size_t)(colon - o->fault) && !strncmp(o->fault, kinds[k], strlen(kinds[k]))) {
             kg_cuda_fault(d, k, n);

@@ -1,5 +1,5 @@
-/* Options from the command line, from --params (a JSON object) and from the config file (a Lua table). */
-#include <cjson/cJSON.h>
+/* Options from the command line and from the config file (a Lua table); kino_params.c reads --params. */
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stddef.h>
@@ -20,40 +20,43 @@ static const struct { const char *name; size_t at; } flags[] = {
     {"strict", offsetof(kino_options, strict)}, {"force", offsetof(kino_options, force)}, {"json", offsetof(kino_options, json)},
     {"quiet", offsetof(kino_options, quiet)}, {"help", offsetof(kino_options, help)}};
 
-kg_status kino_size(const char *text, size_t *out)
+/* What was read of it so far grows by the next piece; 0 at the end, or when there is too much or memory is out. */
+static size_t read_more(FILE *f, char **text, size_t *n, size_t *cap)
 {
-    char *end;
-    double v = strtod(text, &end);
-    const char *units = "KMGT", *u = *end ? strchr(units, *end & ~32) : NULL;
-    if (u)
-        v *= (double)((size_t)1 << 10 * (u - units + 1));
-    if (end == text || !(v > 0) || v > 0x1p60 || (*end && (!u || end[1])))
-        return kg_fail(KG_USAGE, "\"%s\" is no size: a number with K, M, G or T, such as 1.5G", text);
-    *out = (size_t)v;
-    return KG_OK;
+    if (*cap - *n < 2) {
+        char *more = *cap < KINO_TEXT ? realloc(*text, *cap * 2) : NULL;
+        if (!more)
+            return 0;
+        *text = more;
+        *cap *= 2;
+    }
+    size_t got = fread(*text + *n, 1, *cap - *n - 1, f);
+    *n += got;
+    return got;
 }
 
 char *kino_file_text(const char *path)
 {
     FILE *f = fopen(path, "rb");
-    if (!f) {
-        kg_fail(KG_INPUT, "cannot read %s", path);
+    size_t n = 0, cap = 4096;
+    char *text = f ? malloc(cap) : NULL;
+    errno = f ? 0 : errno;
+    while (text && read_more(f, &text, &n, &cap))
+        continue;
+    kg_status s = KG_OK;
+    if (!f || ferror(f))
+        s = kg_fail(KG_INPUT, "cannot read %s: %s", path, strerror(errno));
+    else if (!text || !feof(f))
+        s = kg_fail(KG_INPUT, "%s is larger than the %d MiB that a text may have", path, KINO_TEXT >> 20);
+    else if (memchr(text, 0, n))
+        s = kg_fail(KG_USAGE, "%s is no text: it holds a zero byte", path);
+    if (f)
+        fclose(f);
+    if (s != KG_OK) {
+        free(text);
         return NULL;
     }
-    size_t n = 0, cap = 4096;
-    char *text = malloc(cap);
-    for (size_t got; text && (got = fread(text + n, 1, cap - n - 1, f)) > 0;) {
-        n += got;
-        if (cap - n < 2 && cap < (size_t)64 << 20) {
-            char *more = realloc(text, cap *= 2);
-            if (!more)
-                free(text);
-            text = more;
-        }
-    }
-    fclose(f);
-    if (text)
-        text[n] = 0;
+    text[n] = 0;
     return text;
 }
 
@@ -89,7 +92,7 @@ static kg_status value_typed(kino_options *o, const char *name, const char *text
         return kino_value_put(o, name, strdup(text + 1));
     char *from_file = kino_file_text(text + 1);
     if (!from_file)
-        return KG_INPUT;
+        return kg_error_last()->status;
     for (size_t n = strlen(from_file); n && (from_file[n - 1] == '\n' || from_file[n - 1] == '\r');)
         from_file[--n] = 0;
     return kino_value_put(o, name, from_file);
@@ -137,47 +140,16 @@ static kg_status option(kino_options *o, char **argv, int argc, int *i)
         return kg_fail(KG_USAGE, "--%s wants a value", name);
     const char *value = equals ? equals + 1 : argv[++*i];
     if (!strcmp(name, "threads")) {
-        o->threads = atoi(value);
-        return o->threads > 0 ? KG_OK : kg_fail(KG_USAGE, "--threads wants a number above 0, not \"%s\"", value);
+        long n = 0;
+        kg_status s = kino_count("--threads", value, 1, KINO_THREADS, &n);
+        o->threads = (int)n;
+        return s;
     }
     const char **text = text_of(o, name);
     if (!text)
         return value_typed(o, name, value);
     *text = value;
     return KG_OK;
-}
-
-/* A JSON value as it would be typed: [1, "2"] is 1,2. malloc; NULL when memory is out. */
-static char *json_typed(const cJSON *v)
-{
-    if (cJSON_IsString(v))
-        return strdup(v->valuestring);
-    if (!cJSON_IsArray(v))
-        return cJSON_PrintUnformatted(v);
-    char *all = strdup("");
-    for (const cJSON *i = v->child; i && all; i = i->next) {
-        char *one = json_typed(i), *more = one ? realloc(all, strlen(all) + strlen(one) + 2) : NULL;
-        if (more)
-            strcat(strcat(more, i == v->child ? "" : ","), one);
-        else
-            free(all);
-        all = more;
-        free(one);
-    }
-    return all;
-}
-
-static kg_status params_file(kino_options *o)
-{
-    char *text = kino_file_text(o->params);
-    cJSON *json = text ? cJSON_Parse(text) : NULL;
-    kg_status s = !text ? KG_INPUT : cJSON_IsObject(json) ? KG_OK : kg_fail(KG_INPUT, "%s is no JSON object of params", o->params);
-    for (const cJSON *v = json && s == KG_OK ? json->child : NULL; v && s == KG_OK; v = v->next)
-        if (kino_value_find(o, v->string) < 0)
-            s = kino_value_put(o, v->string, json_typed(v));
-    cJSON_Delete(json);
-    free(text);
-    return s;
 }
 
 /* One entry of the config's table, key and value on the stack; 0: it is no option. */
@@ -194,9 +166,11 @@ static int config_entry(kino_options *o, lua_State *l)
             *flag = 1;
         return flag != NULL;
     }
-    if (!strcmp(name, "threads") && lua_type(l, -1) == LUA_TNUMBER && lua_tointeger(l, -1) > 0) {
-        o->threads = o->threads ? o->threads : (int)lua_tointeger(l, -1);
-        return 1;
+    if (!strcmp(name, "threads") && lua_type(l, -1) == LUA_TNUMBER) {
+        lua_Number n = lua_tonumber(l, -1);
+        if (!o->threads && n >= 1 && n <= KINO_THREADS)
+            o->threads = (int)n;
+        return n >= 1 && n <= KINO_THREADS && n == (int)n;
     }
     const char **text = lua_isstring(l, -1) ? text_of(o, name) : NULL;
     if (text && !*text)
@@ -248,7 +222,14 @@ kg_status kino_options_read(kino_options *o, int argc, char **argv)
         else
             s = strncmp(argv[i], "--", 2) || !argv[i][2] ? word(o, argv[i]) : option(o, argv, argc, &i);
     if (s == KG_OK && o->params)
-        s = params_file(o);
+        s = kino_params_file(o);
     o->typed = o->values;
-    return s == KG_OK ? config_file(o) : s;
+    if (s == KG_OK)
+        s = config_file(o);
+    size_t bytes;
+    if (s == KG_OK && o->ram)
+        s = kino_size("--ram", o->ram, &bytes);
+    if (s == KG_OK && o->vram)
+        s = kino_size("--vram", o->vram, &bytes);
+    return s;
 }

@@ -150,9 +150,9 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
                          .strict = o->strict,
                          .force = o->force,
                          .dry = !strcmp(o->command, "plan")};
-    if (o->ram && kino_size(o->ram, s->device->profile.discrete ? &p.host_budget : &p.budget) != KG_OK)
+    if (o->ram && kino_size("--ram", o->ram, s->device->profile.discrete ? &p.host_budget : &p.budget) != KG_OK)
         return KG_USAGE;
-    if (o->vram && s->device->profile.discrete && kino_size(o->vram, &p.budget) != KG_OK)
+    if (o->vram && s->device->profile.discrete && kino_size("--vram", o->vram, &p.budget) != KG_OK)
         return KG_USAGE;
     s->provenance = kino_provenance(o, s->doc, s->graph, s->device);
     p.provenance = s->provenance;

@@ -32,7 +32,7 @@ static void on_signal(int number)
 /* What was ignored stays ignored: SIGHUP below nohup, SIGINT behind a shell's "&". */
 void kino_signals(void)
 {
-    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int ends[] = {SIGHUP, SIGINT, SIGTERM};
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);          /* a file size limit is a write error like any other */
     for (size_t i = 0; i < sizeof ends / sizeof *ends; ++i) {

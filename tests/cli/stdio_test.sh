@@ -49,7 +49,8 @@ caught() { sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null; }
 mask() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status" 2>/dev/null; }
 # has PID MASK NUMBER: is the signal in that mask of the process?
 has() { local m; m=$(mask "$1" "$2"); [[ $((0x${m:-0} >> ($3 - 1) & 1)) -eq 1 ]]; }
-waiting() { until has "$1" SigCgt 15 || ! kill -0 "$1"; do sleep 0.01; done; }
+# kino, no longer the shell that starts it, has set its handlers.
+waiting() { until { [[ $(cat "/proc/$1/comm" 2>/dev/null) = kino ]] && has "$1" SigCgt 15; } || ! kill -0 "$1"; do sleep 0.01; done; }
 env --default-signal=HUP "$kino" run copy.lua --out @nobody --text @nobody 2>err &
 pid=$!
 waiting $pid

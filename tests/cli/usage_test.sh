@@ -33,7 +33,7 @@ refused 2 '"10Q" is no size' run "$t2v" --ram 10Q
 refused 2 'not "tpu"' run "$t2v" --device tpu
 refused 2 'not "f8"' run "$t2v" --precision f8
 refused 2 'a CPU computes in f32 or bf16' run "$t2v" --device cpu --precision f16
-refused 2 '--threads wants a number above 0, not "0"' run "$t2v" --threads 0
+refused 2 '--threads wants a whole number from 1 to 4096, not "0"' run "$t2v" --threads 0
 refused 2 '"extra" is one word too many' run "$t2v" extra
 refused 2 '--prompt wants a value' run "$t2v" --prompt
 refused 2 'a text is not UTF-8 at byte 1' run "$t2v" --prompt $'a\xff'

@@ -1,5 +1,6 @@
 /* Any bytes as what the command line reads from files: --params (a JSON object) and --from (a file that says how it was made). The
  * first byte chooses. What comes of it is refused, or values with names and texts; a name from --from is one that a param may have. */
+#include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,19 @@
 
 #include "tests/fuzz/fuzz.h"
 #include "tools/kino_cli.h"
+
+/* What was taken of --params is what a reader of all of JSON finds there: as many names, and nothing that no command line can say. */
+static void compare(const kino_options *o, const uint8_t *text, size_t n)
+{
+    cJSON *j = cJSON_ParseWithLength((const char *)text, n);
+    int members = 0;
+    for (const cJSON *v = j ? j->child : NULL; v; v = v->next, ++members)
+        if (cJSON_IsNull(v) || cJSON_IsObject(v) || kino_value_find(o, v->string) < 0)
+            abort();
+    if (!cJSON_IsObject(j) || members != o->values || memchr(text, 0, n))
+        abort();
+    cJSON_Delete(j);
+}
 
 static void drop(kino_options *o)
 {
@@ -67,6 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (!s != (kg_error_last()->status == KG_OK))
         abort();
     check(&o);
+    if (s == KG_OK && !o.from)
+        compare(&o, data + 1, n - 1);
     drop(&o);
     kg_error_clear();
     return 0;
@@ -79,14 +95,16 @@ size_t kg_fuzz_seed(int index, uint8_t *out, size_t max)
         "\\\"it's a \\\\u001b[31mcircle\\\",\\\"seed\\\":\\\"7\\\"},\\\"precision\\\":\\\"bf16\\\"}";
     static const char *const params[] = {
         "{\"prompt\":\"a red circle\",\"seed\":[1,\"2\",[3]],\"guidance\":4.5,\"crop\":true,\"none\":null}",
-        "{\"a\":{},\"a\":\"\\u00e9\",\"\":\"@file\",\"n\":18446744073709551615}", "[]"};
+        "{\"a\":{},\"a\":\"\\u00e9\",\"\":\"@file\",\"n\":18446744073709551615}", "[]", "{\"a\":1,\"a\":[[2]]}",
+        "{\"prompt\":\"\\\\u0000 \\u0000\",\"n\":9007199254740993} {}", "{\"size\":\"128x128\",\"seed\":[1,2],\"n\":-1e300,\"m\":1e-3}"};
+    const int texts = (int)(sizeof params / sizeof *params);
     size_t k;
-    out[0] = index == 3;
-    if (index < 3 && strlen(params[index]) < max) {
+    out[0] = index == texts;
+    if (index < texts && strlen(params[index]) < max) {
         memcpy(out + 1, params[index], k = strlen(params[index]));
         return k + 1;
     }
-    if (index > 3 || max < 1024)
+    if (index > texts || max < 1024)
         return 0;
     char *text = (char *)out + 9;      /* a safetensors header that holds it */
     uint64_t length = (uint64_t)snprintf(text, max - 9, "{\"__metadata__\":{\"kinograph\":\"%s\"}}", made);

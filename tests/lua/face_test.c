@@ -35,6 +35,9 @@ static void node_errors(void)
     REFUSED("return { kino.a.one{ device = 3 } }", KG_USAGE, "device is \"auto\" or \"cpu\"");
     REFUSED("return { kino.a.one{ count = 1.5 } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = 'x' } }", KG_USAGE, "count wants a whole number");
+    REFUSED("return { kino.a.one{ count = ' 5' } }", KG_USAGE, "count wants a whole number");
+    REFUSED("return { kino.a.one{ count = '+5' } }", KG_USAGE, "count wants a whole number");
+    REFUSED("return { kino.a.one{ count = '0x5' } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = {} } }", KG_USAGE, "count: a table is no value");
     REFUSED("return { kino.a.one{ count = print } }", KG_USAGE, "count is a function");
     REFUSED("return { kino.a.one{ scale = 0/0 } }", KG_USAGE, "scale is not a number");

@@ -9,6 +9,7 @@
  *     --serve: before a run a line "go N" on stdin gives leave for N of them; without one there are no more runs.
  *
  * A line a run: "dit f32 run 2 7.412000". The first run reads the weights; later ones find them in memory unless that is too small. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "kernels/kernel.h"
 #include "tests/graph.h"
 #include "tools/bench/bench.h"
+#include "tools/kino_number.h"
 
 typedef struct options {
     const char *what, *model, *inputs, *precision, *out, *device, *prompt, *size;
@@ -109,14 +111,15 @@ static int set(options *o, const char *name, const char *value)
             *texts[i].at = value;
             return 1;
         }
-    if (!strcmp(name, "--runs"))
-        o->runs = strtoll(value, NULL, 10);
-    else if (!strcmp(name, "--frames"))
-        o->frames = strtoll(value, NULL, 10);
+    long n = 0;
+    if (!strcmp(name, "--runs") && kino_digits(value, INT_MAX, &n))
+        o->runs = n;
+    else if (!strcmp(name, "--frames") && kino_digits(value, INT_MAX, &n))
+        o->frames = n;
     else if (!strcmp(name, "--ram"))
-        o->ram = (size_t)strtoull(value, NULL, 10);
+        return kino_size(name, value, &o->ram) == KG_OK;
     else if (!strcmp(name, "--vram"))
-        o->vram = (size_t)strtoull(value, NULL, 10);
+        return kino_size(name, value, &o->vram) == KG_OK;
     else
         return 0;
     return 1;
@@ -171,7 +174,7 @@ int main(int argc, char **argv)
     options o;
     if (!options_read(&o, argc, argv)) {
         fputs("usage: kg_bench dit|vae|encode|text MODEL [INPUTS] [--device cpu|cuda[:N]] [--precision f32|bf16|f16] [--runs N]\n"
-              "       [--ram BYTES] [--vram BYTES] [--frames N] [--size WxH] [--prompt TEXT] [--out FILE] [--serve]\n", stderr);
+              "       [--ram SIZE] [--vram SIZE] [--frames N] [--size WxH] [--prompt TEXT] [--out FILE] [--serve]\n", stderr);
         return 2;
     }
     bench_gate_now.what = o.what;
@@ -185,7 +188,7 @@ int main(int argc, char **argv)
     kg_device *d = NULL;
     if (!status) {
         kg_graph_want(g, node);
-        d = strncmp(o.device, "cuda", 4) ? kg_cpu_new(0) : kg_cuda_new(o.device[4] == ':' ? atoi(o.device + 5) : 0);
+        d = kino_card(o.device) < 0 ? kg_cpu_new(0) : kg_cuda_new(kino_card(o.device));
         status = d ? work(&o, g, node, d) : fail();
     }
     kg_device_free(d);

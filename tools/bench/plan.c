@@ -22,6 +22,7 @@
 #include "kernels/kernel.h"
 #include "tests/graph.h"
 #include "tests/sparse.h"
+#include "tools/kino_number.h"
 
 #define TOKENIZER KG_SOURCE_DIR "/graphs/demo/spiece.model"
 static char folder[64];
@@ -243,11 +244,12 @@ static void time_hit(kg_files *files)
 
 int main(int argc, char **argv)
 {
-    rounds = argc > 2 ? atoi(argv[2]) : 9;
-    if (rounds < 1 || rounds > 64) {
+    long most = 9;
+    if (argc > 2 && (!kino_digits(argv[2], 64, &most) || !most)) {
         fputs("usage: kg_bench_plan [KINO [ROUNDS]]      ROUNDS: 1 to 64\n", stderr);
         return 2;
     }
+    rounds = (int)most;
     snprintf(folder, sizeof folder, "/tmp/kg_bench.XXXXXX");
     if (!mkdtemp(folder))
         fail("a temporary folder");

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "kernels/kernel.h"
+#include "tools/kino_number.h"
 
 typedef struct bench {
     kg_device *device;
@@ -309,7 +310,7 @@ int main(int argc, char **argv)
         fputs("usage: kg_gpu_kernels [--device cuda[:N]|cpu] [--precision bf16|f16|f32] [--seconds S] [--small] [NAME...]\n", stderr);
         return 2;
     }
-    b.device = strncmp(device, "cuda", 4) ? kg_cpu_new(0) : kg_cuda_new(device[4] == ':' ? atoi(device + 5) : 0);
+    b.device = kino_card(device) < 0 ? kg_cpu_new(0) : kg_cuda_new(kino_card(device));
     b.x = b.device ? kg_eager_new(b.device, (size_t)(b.small ? 1 : 12) << 30) : NULL;
     if (!b.x) {
         fprintf(stderr, "kg_gpu_kernels: %s\n", kg_error_last()->message);

@@ -103,7 +103,11 @@ def dit_forward(model, values, device):
 
 
 def compiled(model):
-    model.set_attention_backend("_native_cudnn")
+    """With cuDNN's attention, on this model alone: set_attention_backend makes its choice everybody's as well, and it stays so. Models made
+    later, in f32, would find no kernel. Behind the with everybody's choice is again what it was."""
+    from diffusers.models.attention_dispatch import attention_backend
+    with attention_backend():
+        model.set_attention_backend("_native_cudnn")
     model.compile_repeated_blocks(fullgraph=True)
 
 
