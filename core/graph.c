@@ -119,9 +119,12 @@ static kg_status join(const kg_graph *g, kg_gnode *n, int input, int from, int p
     if (port < 0 || port >= source->outputs)
         return kg_fail(KG_USAGE, "input %s names output %d of %s, which has %d", in->name, port, source->type->name, source->outputs);
     const kg_desc *d = &source->out[port];
-    if (!d->kind || !kg_kind_takes(in->kind, d->kind))
-        return kg_fail(KG_USAGE, "input %s takes %s, but %s.%s is %s", in->name, in->kind, source->type->name,
-                       source->type->outputs[port].name, d->kind ? d->kind : "nothing");
+    if (!d->kind || !kg_kind_takes(in->kind, d->kind)) {
+        kg_fail(KG_USAGE, "input %s takes %s, but %s.%s is %s", in->name, in->kind, source->type->name, source->type->outputs[port].name,
+                d->kind ? d->kind : "nothing");
+        kg_advise_between(d->kind ? d->kind : "nothing", in->kind);
+        return KG_USAGE;
+    }
     if (d->stream && !(in->flags & KG_STREAM))
         return kg_fail(KG_USAGE, "input %s takes one %s, but %s.%s is a stream", in->name, in->kind, source->type->name,
                        source->type->outputs[port].name);
@@ -142,8 +145,11 @@ static kg_status argument(kg_graph *g, kg_gnode *n, const kg_arg *a)
 {
     int input = port_find(n->type->inputs, a->name);
     if (input >= 0) {
-        if (a->kind != KG_A_NODE)
-            return kg_fail(KG_USAGE, "input %s wants a node's output, not a value", a->name);
+        if (a->kind != KG_A_NODE) {
+            kg_fail(KG_USAGE, "input %s wants a node's output, not a value", a->name);
+            kg_advise_source(n->type->inputs[input].kind);
+            return KG_USAGE;
+        }
         return join(g, n, input, a->node, a->port);
     }
     const kg_param *p = kg_param_find(n->type, a->name);
@@ -160,8 +166,12 @@ static kg_status argument(kg_graph *g, kg_gnode *n, const kg_arg *a)
 static kg_status complete(const kg_gnode *n)
 {
     for (int i = 0; i < n->inputs; ++i)
-        if (n->from[i] < 0 && !(n->type->inputs[i].flags & KG_OPTIONAL))
-            return kg_fail(KG_USAGE, "input %s is not joined (it takes %s)", n->type->inputs[i].name, n->type->inputs[i].kind);
+        if (n->from[i] < 0 && !(n->type->inputs[i].flags & KG_OPTIONAL)) {
+            const kg_port *in = &n->type->inputs[i];
+            kg_fail(KG_USAGE, "input %s is not joined: it was not given, or nil was (it takes %s)", in->name, in->kind);
+            kg_advise_source(in->kind);
+            return KG_USAGE;
+        }
     for (const kg_param *p = n->type->params; p && p->name; ++p)
         if (p->flags & KG_REQUIRED && !*(const char *const *)((const char *)n->asked + p->offset))
             return kg_fail(KG_USAGE, "param %s is missing: %s", p->name, p->doc);

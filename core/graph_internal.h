@@ -38,4 +38,8 @@ kg_status kg_gnode_stream_length(const kg_graph *g, const kg_gnode *n);
 /* The number of items of a node: that of its list of numbers, and of every list that it takes item by item; one goes with any. */
 kg_status kg_gnode_count_items(kg_gnode *n, const kg_desc *in);
 
+/* Hints to the current error: which nodes give what an input takes; which lie between it and what it was given. */
+void kg_advise_source(const char *wanted);
+void kg_advise_between(const char *have, const char *wanted);
+
 #endif

@@ -164,6 +164,8 @@ static kg_status set_ints(const kg_param *p, void *params, const kg_arg *a)
         v = (int64_t)a->r;
     else if (a->kind == KG_A_TEXT ? !whole(a->s, &v) : a->kind != KG_A_INT)
         return wrong_type(p, "a whole number or a list of them");
+    if (a->kind == KG_A_TEXT ? a->s[0] == '-' : v < 0)
+        return kg_fail(KG_USAGE, "%s takes whole numbers from 0 to 2^64 - 1", p->name);
     list->n = 1;
     list->v[0] = v;
     return KG_OK;

@@ -3,6 +3,7 @@
  * What Lua sees of the host are the plain C functions at the end of this file; lua/face.lua makes the table `kino` of them. The
  * JIT is off and ffi is never opened: hooks, limits and the walls hold for interpreted code, and a bounded allocator ends the
  * process at the first byte too much, caught by no pcall. */
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
@@ -17,6 +18,7 @@
 #include "lua/embedded.h"
 #include "lua/host.h"
 #include "lua/wall.h"
+#include "lua/where.h"
 
 typedef struct child {
     lua_State *L;
@@ -99,29 +101,6 @@ static void *bounded(void *arg, void *p, size_t old, size_t size)
     return q;
 }
 
-/* ---- errors at the script's line ---- */
-
-/* The innermost line of a script ("@file"; the face's own chunks are "=kino"), or nothing. */
-static void push_where(lua_State *L)
-{
-    lua_Debug at;
-    for (int level = 1; lua_getstack(L, level, &at); ++level)
-        if (lua_getinfo(L, "Sl", &at) && at.currentline > 0 && at.source[0] == '@') {
-            lua_pushfstring(L, "%s:%d: ", at.source + 1, at.currentline);
-            return;
-        }
-    lua_pushliteral(L, "");
-}
-
-/* With the message on top of the stack. */
-int kg_child_raise(lua_State *L)
-{
-    push_where(L);
-    lua_insert(L, -2);
-    lua_concat(L, 2);
-    return lua_error(L);
-}
-
 static child *child_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
 
 /* The answer to a request; a refusal is raised. */
@@ -135,7 +114,7 @@ static void answer(child *c, lua_State *L, uint32_t wanted, kg_reader *r)
     if (!text)
         _exit(1);
     lua_pushlstring(L, text, n);
-    kg_child_raise(L);
+    kg_where_raise(L);
 }
 
 /* ---- host functions ---- */
@@ -144,7 +123,7 @@ static int f_raise(lua_State *L)
 {
     luaL_checkstring(L, 1);
     lua_settop(L, 1);
-    return kg_child_raise(L);
+    return kg_where_raise(L);
 }
 
 /* near(name, names): the nearest one, or nil. */
@@ -209,14 +188,17 @@ static int whole(double d) { return d == floor(d) && fabs(d) <= 0x1p53 - 1; }
 
 static int64_t list_item(lua_State *L, const char *name, int i)
 {
-    if (lua_type(L, -1) == LUA_TNUMBER && whole(lua_tonumber(L, -1)))
+    if (lua_type(L, -1) == LUA_TNUMBER && whole(lua_tonumber(L, -1)) && lua_tonumber(L, -1) >= 0)
         return (int64_t)lua_tonumber(L, -1);
-    const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    if (!s || !*s || s[strspn(s, "0123456789")] || strlen(s) > 20) {
-        lua_pushfstring(L, "%s: item %d of the list is no whole number", name, i);
-        kg_child_raise(L);
+    const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    errno = 0;
+    uint64_t v = strtoull(s, NULL, 10);
+    if (!*s || s[strspn(s, "0123456789")] || errno) {
+        lua_pushfstring(L, "%s: item %d of the list is no whole number from 0 to 2^64 - 1 (beyond 2^53 it is written as text, in quotes)",
+                        name, i);
+        kg_where_raise(L);
     }
-    return (int64_t)strtoull(s, NULL, 10);
+    return (int64_t)v;
 }
 
 static void write_list(child *c, lua_State *L, const char *name, int at)
@@ -224,7 +206,7 @@ static void write_list(child *c, lua_State *L, const char *name, int at)
     size_t n = lua_objlen(L, at);
     if (n < 1 || n > KG_EDIT_INTS) {
         lua_pushfstring(L, "%s: a table is no value, unless it is a list of 1 to %d whole numbers", name, KG_EDIT_INTS);
-        kg_child_raise(L);
+        kg_where_raise(L);
     }
     kg_write_u32(&c->out, KG_A_INTS);
     kg_write_u32(&c->out, (uint32_t)n);
@@ -255,7 +237,7 @@ static void write_number(child *c, lua_State *L, const char *name, double d)
 {
     if (!isfinite(d)) {
         lua_pushfstring(L, "%s is %s, which is no value", name, isnan(d) ? "not a number" : "infinite");
-        kg_child_raise(L);
+        kg_where_raise(L);
     }
     kg_write_u32(&c->out, whole(d) ? KG_A_INT : KG_A_REAL);
     if (whole(d))
@@ -284,9 +266,10 @@ static void write_value(child *c, lua_State *L, const char *name, int at)
         }
         lua_pushfstring(L, "%s holds a zero byte", name);
         break;
+    case LUA_TFUNCTION: lua_pushfstring(L, "%s is a function: call it, and give what it returns", name); break;
     default: lua_pushfstring(L, "%s is a %s, which is no value of a param or input", name, luaL_typename(L, at));
     }
-    kg_child_raise(L);
+    kg_where_raise(L);
 }
 
 void kg_child_check_name(lua_State *L, const char *s, size_t n)
@@ -294,7 +277,7 @@ void kg_child_check_name(lua_State *L, const char *s, size_t n)
     if (n && n <= KG_EDIT_NAME && !memchr(s, 0, n) && !memchr(s, '\t', n) && kg_plain_is(s))
         return;
     lua_pushliteral(L, "a name is too long or empty, or has control characters or bytes that are no UTF-8");
-    kg_child_raise(L);
+    kg_where_raise(L);
 }
 
 /* add(type, label, { name, value, name, value, ... }): the number of the node. Lua errors may leave from here half-way:
@@ -313,7 +296,7 @@ static int f_add(lua_State *L)
     int pairs = (int)lua_objlen(L, 3) / 2;
     if (pairs > KG_EDIT_ARGS) {
         lua_pushfstring(L, "%s has no more than %d arguments", type, KG_EDIT_ARGS);
-        kg_child_raise(L);
+        kg_where_raise(L);
     }
     kg_write_begin(&c->out, KG_W_ADD);
     kg_write_text(&c->out, type, n);
@@ -345,10 +328,7 @@ static int load_text(lua_State *L, kg_reader *r)
         text += line;
         n -= line;
     }
-    lua_pushfstring(L, "@%s", shown);
-    int status = luaL_loadbufferx(L, text, n, lua_tostring(L, -1), "t");
-    lua_remove(L, -2);
-    return status;
+    return kg_where_load(L, shown, text, n);
 }
 
 /* module(name): the chunk of a template. */
@@ -366,12 +346,14 @@ static int f_module(lua_State *L)
     return load_text(L, &r) ? lua_error(L) : 1;
 }
 
-/* try(f): pcall, which scripts could have replaced in no way, but the face reads better so. */
+/* try(f): pcall, but an error has its place. */
 static int f_try(lua_State *L)
 {
     lua_settop(L, 1);
-    lua_pushboolean(L, !lua_pcall(L, 0, 1, 0));
+    lua_pushcfunction(L, kg_where_handler);
     lua_insert(L, 1);
+    lua_pushboolean(L, !lua_pcall(L, 0, 1, 1));
+    lua_replace(L, 1);
     return 2;
 }
 
@@ -380,6 +362,20 @@ static int f_rethrow(lua_State *L)
     lua_settop(L, 1);
     return lua_error(L);
 }
+
+/* blame(f, message): the error of what f returned. Its line is f's, of a whole file the last one. */
+static int f_blame(lua_State *L)
+{
+    lua_Debug d;
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
+    lua_getinfo(L, ">S", &d);
+    lua_pushfstring(L, "%s:%d: %s", d.source + 1, d.linedefined ? d.linedefined : d.lastlinedefined, lua_tostring(L, 2));
+    return lua_error(L);
+}
+
+/* What `return` gives: see lua/returns.h. */
+static int f_keep(lua_State *L) { return lua_gettop(L); }
 
 static int f_plain(lua_State *L)
 {
@@ -403,7 +399,7 @@ static int f_freeze_strings(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"raise", f_raise}, {"near", f_near}, {"types", f_types}, {"log", f_log}, {"add", f_add}, {"module", f_module}, {"try", f_try},
-    {"rethrow", f_rethrow}, {"plain", f_plain}, {"freeze_strings", f_freeze_strings}, {NULL, NULL},
+    {"rethrow", f_rethrow}, {"blame", f_blame}, {"keep", f_keep}, {"plain", f_plain}, {"freeze_strings", f_freeze_strings}, {NULL, NULL},
 };
 
 /* Runs an embedded part with the host's table as its argument; leaves its result. */
@@ -425,6 +421,7 @@ static int state_fill(lua_State *L)
         lua_pushcfunction(L, libraries[i]);
         lua_call(L, 0, 0);
     }
+    kg_where_begin(L);
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name; ++f) {
         lua_pushlightuserdata(L, c);
@@ -439,12 +436,16 @@ static int state_fill(lua_State *L)
     return 1;
 }
 
-/* Calls the C function with one light argument; its result stays on the stack. */
+/* Calls the C function with one light argument; its result or its error, which has its place, stays on the stack. */
 static int protected_call(child *c, lua_CFunction f, void *arg, int results)
 {
+    int base = lua_gettop(c->L) + 1;
+    lua_pushcfunction(c->L, kg_where_handler);
     lua_pushcfunction(c->L, f);
     lua_pushlightuserdata(c->L, arg);
-    return lua_pcall(c->L, 1, results, 0);
+    int status = lua_pcall(c->L, 1, results, base);
+    lua_remove(c->L, base);
+    return status;
 }
 
 static int state_new(child *c)
@@ -521,15 +522,12 @@ static int do_build(lua_State *L)
 /* The error on top of the stack, as text. */
 static void send_error(child *c)
 {
-    size_t n = 0;
-    const char *s = lua_isstring(c->L, -1) ? lua_tolstring(c->L, -1, &n) : NULL;
-    if (!s) {
-        s = lua_pushfstring(c->L, "the script raised an error that is a %s, not text", luaL_typename(c->L, -1));
-        n = strlen(s);
-    }
-    n = strnlen(s, n < 8192 ? n : 8192);
+    const char *s = lua_isstring(c->L, -1) ? lua_tostring(c->L, -1) : "the script raised an error that cannot be told";
     kg_write_begin(&c->out, KG_W_ERROR);
-    kg_write_text(&c->out, s, n);
+    kg_write_text(&c->out, s, strnlen(s, 8192));
+    kg_where_way(c->L);
+    s = lua_tostring(c->L, -1);
+    kg_write_text(&c->out, s, strnlen(s, 8192));
     send_frame(c);
     _exit(1);
 }

@@ -4,6 +4,8 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "lua/where.h"
+
 static double number_of(lua_State *L, int t, const char *field)
 {
     lua_getfield(L, t, field);
@@ -28,7 +30,7 @@ static int write_field(kg_writer *out, lua_State *L, int t, const char *field)
     const char *s = lua_tolstring(L, -1, &n);
     if (s && (memchr(s, 0, n) || n > KG_DOC_TEXT)) {
         lua_pushfstring(L, "the %s of a param holds a zero byte or is very long", field);
-        kg_child_raise(L);
+        kg_where_raise(L);
     }
     kg_write_text(out, s ? s : "", n);
     lua_pop(L, 1);

@@ -9,8 +9,6 @@
 /* Writes the param whose table is at index t. */
 void kg_declare_param(kg_writer *out, lua_State *L, int t);
 
-/* Raises the error at the top of the stack at the script's line. */
-int kg_child_raise(lua_State *L);
 /* A name that the wire can carry, or an error. */
 void kg_child_check_name(lua_State *L, const char *s, size_t n);
 

@@ -10,7 +10,7 @@ local fmt, concat, sort, find, match = string.format, table.concat, table.sort, 
 
 -- ---- node values: empty tables; what they stand for is kept here ----
 
-local what = setmetatable({}, { __mode = "k" })
+local what, templates = setmetatable({}, { __mode = "k" }), setmetatable({}, { __mode = "k" })
 local Value = { __metatable = "kino value" }
 
 local function value(w)
@@ -47,6 +47,25 @@ local function source(w, argument)
     return { node = w.node, port = 0 }
 end
 
+-- A table where a node or a value is wanted may hold nodes: one of them was meant.
+local function check_table(name, t)
+    if templates[t] then raise(fmt("%s is a template: call it with its params, and give a node of what it returns", name)) end
+    local names, nodes = {}, 0
+    for k, v in next, t do
+        if what[v] then
+            nodes = nodes + 1
+            if type(k) == "string" then names[#names + 1] = k end
+        end
+    end
+    sort(names)
+    if names[1] then
+        raise(fmt("%s wants one node, and this is a table with %s: give one of them, as in %s = t.%s", name, concat(names, ", "), name, names[1]))
+    elseif nodes > 0 then
+        raise(fmt("%s wants one node, and this is a list with %d: give one of them, as in %s = list[1], or make a node for each in a loop",
+                  name, nodes, name))
+    end
+end
+
 local function argument_names(kind, args)
     local names = {}
     for k in next, args do
@@ -72,6 +91,7 @@ local function construct(kind, outputs)
         for _, name in ipairs(argument_names(kind, args)) do
             local v = args[name]
             flat[#flat + 1] = name
+            if type(v) == "table" and not what[v] then check_table(name, v) end
             flat[#flat + 1] = what[v] and source(what[v], name) or v
         end
         return value{ node = add(kind, label or "", flat), type = kind, label = label, outputs = outputs }
@@ -116,7 +136,6 @@ add_types()
 -- ---- templates ----
 
 local Template = { __metatable = "kino template" }
-local templates = setmetatable({}, { __mode = "k" })
 local template_fields = { doc = "string", params = "table", graph = "function" }
 
 function kino.template(t)
@@ -155,6 +174,7 @@ end
 base.string.dump = nil
 local methods = {}                       -- a script that changes its table `string` changes no method
 for k, f in pairs(base.string) do methods[k] = f end
+methods["return"] = host.keep            -- behind each `return f(x)`, see lua/returns.h
 host.freeze_strings(methods)
 base.kino = frozen(kino, "kino", "kino.")
 
@@ -197,19 +217,20 @@ function face.describe(f)
     if not ok then host.rethrow(result) end
     template = templates[result]
     if not template then
-        raise("the script returned " .. show(result) .. ", and should return kino.template{...} or a table of nodes")
+        host.blame(f, "the script returned " .. show(result) .. ", and should return kino.template{...} or a table of nodes")
     end
     for _, d in ipairs(template.params) do d.text = params.text(d) end
     return template.doc, template.params
 end
 
-local function collect(v, wanted, depth)
+-- The nodes in what f returned.
+local function collect(f, v, wanted, depth)
     if what[v] then
         wanted[#wanted + 1] = what[v].node
     elseif type(v) == "table" and depth < 8 and not templates[v] then
-        for _, x in pairs(v) do collect(x, wanted, depth + 1) end
+        for _, x in pairs(v) do collect(f, x, wanted, depth + 1) end
     else
-        raise("the graph returned " .. show(v) .. " where a node was expected")
+        host.blame(f, "the graph returned " .. show(v) .. " where a node was expected")
     end
     return wanted
 end
@@ -223,8 +244,9 @@ function face.build(given)
         loaded = {}
         result = chunk(main)()
     end
-    local wanted = collect(result, {}, 0)
-    if #wanted == 0 then raise("the graph returned no node: return { video = kino.video.save{...} }") end
+    local from = template and template.graph or main
+    local wanted = collect(from, result, {}, 0)
+    if #wanted == 0 then host.blame(from, "the graph returned no node: return { video = kino.video.save{...} }") end
     sort(wanted)
     return wanted
 end

@@ -139,13 +139,14 @@ static kg_status require(kg_script *s, size_t bytes)
 /* ---- ends ---- */
 
 /* The script's last word. When it is a refusal of ours with the line in front, the refusal's status, path and hint go on. */
-static kg_status last_word(kg_script *s, const char *text)
+static kg_status last_word(kg_script *s, const char *text, const char *way)
 {
+    const char *open = *way ? " (" : "", *close = *way ? ")" : "";
     size_t n = strlen(text), m = strlen(s->refusal);
     if (!m || n < m || strcmp(text + n - m, s->refusal))
-        return kg_fail(KG_USAGE, "%s", text);
+        return kg_fail(KG_USAGE, "%s%s%s%s", text, open, way, close);
     kg_error e = s->refused;
-    kg_fail(e.status, "%.*s%s", (int)(n - m), text, e.message);
+    kg_fail(e.status, "%.*s%s%s%s%s", (int)(n - m), text, e.message, open, way, close);
     kg_error_path(e.path);
     kg_hint("%s", e.hint);
     return e.status;
@@ -154,13 +155,13 @@ static kg_status last_word(kg_script *s, const char *text)
 static kg_status ended(kg_script *s, uint32_t kind, size_t bytes)
 {
     kg_reader r = {.at = s->payload, .left = bytes};
-    char *text;
     if (kind == KG_W_LIMIT)
         return kg_host_limit(s, (int)kg_read_u32(&r));
-    if (kind != KG_W_ERROR || !(text = own_text(s, bytes)))
+    const char *text = kg_read_text(&r, SIZE_MAX - 1, NULL), *way = kg_read_text(&r, SIZE_MAX - 1, NULL);
+    if (kind != KG_W_ERROR || r.bad || r.left)
         return kg_host_malformed(s);
     kg_host_end(s);
-    return last_word(s, text);
+    return last_word(s, text, way);
 }
 
 static kg_status hello(kg_script *s, size_t bytes)

@@ -80,12 +80,20 @@ static int bound_time(double seconds)
     return !setitimer(ITIMER_PROF, &t, NULL) && bound(RLIMIT_CPU, whole, whole + 1);
 }
 
+/* C functions that call Lua back (string.gsub) nest on the stack of the process: it holds what fits on Lua's, which says so when full. */
+static int bound_stack(void)
+{
+    enum { WANTED = 120 << 20 };               /* what the kernel leaves below a stack, at least */
+    struct rlimit l;
+    return !getrlimit(RLIMIT_STACK, &l) && bound(RLIMIT_STACK, l.rlim_max < WANTED ? l.rlim_max : WANTED, l.rlim_max);
+}
+
 int kg_wall_limits(int socket, pid_t parent, const kg_script_limits *l)
 {
     signals_default();
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || !descriptors(socket))
         return 0;
-    return bound_memory(l->memory) && bound_time(l->cpu_seconds) && bound(RLIMIT_CORE, 0, 0) && bound(RLIMIT_FSIZE, 0, 0);
+    return bound_memory(l->memory) && bound_time(l->cpu_seconds) && bound_stack() && bound(RLIMIT_CORE, 0, 0) && bound(RLIMIT_FSIZE, 0, 0);
 }
 
 /* ---- Landlock ---- */

@@ -14,7 +14,7 @@ enum {                             /* from the script's process                 
     KG_W_ADD,                      /* see kg_edit; answered by NODE or REFUSED                             */
     KG_W_DECLARED,                 /* see kg_doc_decode                                                    */
     KG_W_WANTED,                   /* u32 n, n times u32 node                                              */
-    KG_W_ERROR,                    /* text; the process is done                                            */
+    KG_W_ERROR,                    /* text, text way to it or ""; the process is done                      */
     KG_W_LIMIT,                    /* u32 which, KG_L_*; the process is done                               */
     /* to the script's process */
     KG_W_LOAD = 32,                /* text chunk name, text source                                         */

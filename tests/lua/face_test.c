@@ -39,12 +39,14 @@ static void node_errors(void)
     REFUSED("return { kino.a.one{ count = '+5' } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = '0x5' } }", KG_USAGE, "count wants a whole number");
     REFUSED("return { kino.a.one{ count = {} } }", KG_USAGE, "count: a table is no value");
-    REFUSED("return { kino.a.one{ count = print } }", KG_USAGE, "count is a function");
+    REFUSED("return { kino.a.one{ count = print } }", KG_USAGE, "count is a function: call it");
     REFUSED("return { kino.a.one{ scale = 0/0 } }", KG_USAGE, "scale is not a number");
     REFUSED("return { kino.a.one{ scale = 1/0 } }", KG_USAGE, "scale is infinite");
     REFUSED("return { kino.a.one{ text = 'a\\0b' } }", KG_USAGE, "text holds a zero byte");
     REFUSED("return { kino.a.one{ mode = 'quick' } }", KG_USAGE, "not one of slow|fast|odd");
     REFUSED("return { kino.a.one{ seed = { 'x' } } }", KG_USAGE, "seed: item 1 of the list is no whole number");
+    REFUSED("return { kino.a.one{ 'l\\194\\155' } }", KG_USAGE, "s.lua:1: a name");
+    REFUSED("return { kino.a.one{ ['a\\n'] = 1 } }", KG_USAGE, "s.lua:1: a name");
     REFUSED("return { kino.a.one(3) }", KG_USAGE, "takes one table of named arguments");
     REFUSED("return { kino.a.one{ 'l', 'm' } }", KG_USAGE, "takes named arguments");
     REFUSED("return { kino.a.one{ 'l\\27[31m' } }", KG_USAGE, "label");
@@ -64,6 +66,110 @@ static void node_errors(void)
     REFUSED("error({})", KG_USAGE, "an error that is a table");
     REFUSED("\nerror('mine \27[31mred')", KG_USAGE, "s.lua:2: mine ?[31mred");
     REFUSED_WITH("return { kino.a.one{} }", KG_USAGE, "the script declares none", {"frames", "3"});
+}
+
+/* A seed above 2^64 - 1 is refused, not cut; one below it arrives with all its bits. */
+static void seeds_of_64_bits(void)
+{
+    static const char *const refused_[] = {"'18446744073709551616'", "{ '18446744073709551616' }", "{ 1, '99999999999999999999' }",
+            "1e19", "{ 1e16 }",
+                                           "-1", "{ -1 }", "'-1'", "{ '-1' }", "'1.5'", "{ 1.5 }"};
+    char text[128];
+    for (size_t i = 0; i < sizeof refused_ / sizeof *refused_; ++i) {
+        snprintf(text, sizeof text, "\nreturn kino.a.one{ seed = %s }", refused_[i]);
+        REFUSED(text, KG_USAGE, "s.lua:2: seed");
+    }
+    BUILT("return kino.a.one{ seed = '18446744073709551615' }", 1);
+    CHECK(toy_copy.seed.v[0] == -1);
+    BUILT("return kino.a.one{ seed = { '18446744073709551614', 9007199254740991 } }", 1);
+    CHECK(toy_copy.seed.v[0] == -2 && toy_copy.seed.v[1] == 9007199254740991);
+}
+
+/* Errors begin with the script's file and line, wherever the call stands; from another file the way there is said. */
+static void errors_have_their_line(void)
+{
+    REFUSED("\nreturn kino.a.one{ count = 0 }", KG_USAGE, "a.one | scripts/s.lua:2: count = 0");
+    REFUSED("\nreturn kino.a.one{\n count = 0,\n}", KG_USAGE, "scripts/s.lua:2: count");
+    REFUSED("\nreturn kino.a.ome", KG_USAGE, " | scripts/s.lua:2: there is no a.ome");
+    REFUSED("local function f()\n return kino.a.one{ count = 0 } -- a comment\nend\nreturn f(), f()", KG_USAGE, "scripts/s.lua:2: count");
+    REFUSED("local f = function(...)\n if ... then return kino.a.one{ ... } else return error('no') end end\nreturn f()", KG_USAGE,
+            "s.lua:2: no");
+    REFUSED("local s = kino.a.one\n\nreturn s{ count = 0 };", KG_USAGE, "scripts/s.lua:3: count");
+    REFUSED("coroutine.wrap(function()\n return kino.a.one{ count = 0 }\nend)()", KG_USAGE, "scripts/s.lua:2: count");
+    REFUSED("\ncoroutine.wrap(kino.a.one){ count = 0 }", KG_USAGE, "scripts/s.lua:2: count");
+    REFUSED("\nreturn pcall, kino.a.one{ count = 0 }", KG_USAGE, "scripts/s.lua:2: count");
+    REFUSED("\nreturn error('mine')", KG_USAGE, " | scripts/s.lua:2: mine");
+    REFUSED("\nerror('mine', 0)", KG_USAGE, " | mine |");      /* so it was asked for */
+    REFUSED("\nerror({})", KG_USAGE, " | scripts/s.lua:2: the script raised an error that is a table");
+    REFUSED("\n\nreturn 7", KG_USAGE, " | scripts/s.lua:3: the script returned 7");
+    REFUSED("return kino.template{\n graph = function()\n return 7 end }", KG_USAGE, " | scripts/s.lua:2: the graph returned 7");
+    REFUSED("return kino.template{ graph = function()\n return { kino.a.one{}, 7 } end }", KG_USAGE,
+            " | scripts/s.lua:1: the graph returned 7");
+    REFUSED("return kino.template{ graph = function(p)\n error('no', 2) end }", KG_USAGE, " | scripts/s.lua:2: no");
+    REFUSED("return kino.template{ params = {\n x = 3 },\n graph = print }", KG_USAGE, " | scripts/s.lua:1: param x is 3");
+}
+
+static void what_is_returned_is_all_returned(void)
+{
+    BUILT("local function all(...) return ... end\nlocal function f(...) return all(...) end\n"
+          "assert(select('#', f(1, nil, nil)) == 3 and select('#', f()) == 0)\n"
+          "local s = { f([[a]], \"end\", 'return f(1)', --[==[ return ]] f(2) ]==] 3) }\nassert(#s == 4 and s[3] == 'return f(1)')\n"
+          "local function g(n) if n == 0 then return else return all(n, g(n - 1)) end end\nassert(select('#', g(9)) == 9)\n"
+          "local function h(x) repeat local y = x; if y then return all{ 1; 2, [3] = function() return all(4) end } end until all(y) end\n"
+          "assert(h(1)[3]() == 4)\nreturn (function() return kino.a.one{} end)()", 1);
+}
+
+static void way_to_a_helper(void)
+{
+    const char *helper = "local m = {}\nfunction m.make(n)\n return kino.a.one{ count = n }\nend\nreturn m";
+    const char *bad = "\nreturn kino.a.one{ count = 0 }";
+    test_write("graphs/helper.lua", helper, strlen(helper));
+    test_write("graphs/bad.lua", bad, strlen(bad));
+    test_write("graphs/over.lua", "\n\nreturn require 'bad'", 22);
+    test_write("graphs/syntax.lua", "\nreturn {", 9);
+    REFUSED("local h = require 'helper'\nreturn h.make(0)", KG_USAGE,
+            "a.one | graphs/helper.lua:3: count = 0 is out of range: 1 to 100 (called at scripts/s.lua:2)");
+    REFUSED("local h = require 'helper'\nlocal function shot()\n return h.make(0) end\nreturn shot()", KG_USAGE,
+            "(called at scripts/s.lua:3)");
+    REFUSED("return require 'over'", KG_USAGE,
+            "graphs/bad.lua:2: count = 0 is out of range: 1 to 100 (required at graphs/over.lua:3, required at "
+            "scripts/s.lua:1)");
+    REFUSED("\nrequire 'syntax'", KG_USAGE, " | graphs/syntax.lua:2: unexpected symbol near '<eof>' (required at scripts/s.lua:2)");
+    REFUSED("\nreturn require 'none'", KG_INPUT, " | scripts/s.lua:2: there is no template");
+    REFUSED("local ok, e = pcall(require 'helper'.make, 0)\nerror(e, 0)", KG_USAGE,
+            "graphs/helper.lua:3: count = 0 is out of range: 1 to 100 (called "
+            "at scripts/s.lua:2)");
+}
+
+static void too_deep_a_recursion(void)
+{
+    REFUSED("\nlocal function f() return 1 + f() end\nf()", KG_USAGE, " | scripts/s.lua:2: stack overflow: ");
+    REFUSED("\nlocal function f() return f() end\nf()", KG_USAGE, " | scripts/s.lua:2: stack overflow: ");
+    REFUSED("\nlocal function f(s) return (s:gsub('.', f)) end\nf('a')", KG_USAGE, "scripts/s.lua:");
+    REFUSED("local t\nt = kino.template{ graph = function() return { t{} } end }\nreturn t", KG_USAGE,
+            " | scripts/s.lua:2: stack overflow: ");
+    REFUSED("local t = setmetatable({}, { __index = function(t, k)\n return t[k .. 'x'] end })\nreturn t.x", KG_USAGE, " | scripts/s.lua:");
+}
+
+static void wrong_things_say_what_to_do(void)
+{
+    REFUSED("local a, b = kino.a.one{}, kino.a.one{}\nreturn kino.a.join{ x = { a, b } }", KG_USAGE,
+            "s.lua:2: x wants one node, and this is a list with 2: give one of them, as in x = list[1]");
+    REFUSED("local t = { out = kino.a.one{} }\nreturn kino.a.join{ x = t }", KG_USAGE,
+            "s.lua:2: x wants one node, and this is a table with out: give one "
+            "of them, as in x = t.out");
+    REFUSED("return kino.a.join{ x = kino.template{ graph = print } }", KG_USAGE, "s.lua:1: x is a template: call it");
+    REFUSED("local a\nreturn kino.a.join{ x = a }", KG_USAGE,
+            "s.lua:2: input x is not joined: it was not given, or nil was (it takes latent) | ");
+    REFUSED("return kino.wan.decode{ latent = kino.wan.none }", KG_USAGE, "there is no wan.none");
+    REFUSED("return kino.wan.decode{ vae = 'vae.safetensors' }", KG_USAGE,
+            "s.lua:1: input vae wants a node's output, not a value | wan.vae gives one");
+    REFUSED("return kino.wan.decode{ vae = nil }", KG_USAGE,
+            "input vae is not joined: it was not given, or nil was (it takes resource/wan-vae) | wan.vae");
+    REFUSED("local n = kino.latent.noise{ frames = 5 }\nreturn kino.video.save{ video = n, path = 'x.mp4' }", KG_USAGE,
+            "but latent.noise.noise is latent/wan21 | wan.decode makes frames of it");
+    REFUSED("local n = kino.latent.noise{ frames = 5 }\nreturn kino.image.save{ image = n, path = 'x.png' }", KG_USAGE,
+            "| wan.decode makes frames of it, and image.sheet makes image of that");
 }
 
 static void caught_errors(void)
@@ -217,6 +323,12 @@ int main(void)
     test_begin();
     nodes();
     node_errors();
+    seeds_of_64_bits();
+    errors_have_their_line();
+    what_is_returned_is_all_returned();
+    way_to_a_helper();
+    too_deep_a_recursion();
+    wrong_things_say_what_to_do();
     caught_errors();
     params();
     declarations();
