@@ -190,9 +190,9 @@ static void warning_store(kg_cache *c, const kg_key *key, const char *lines)
     leave(s);
 }
 
-/* ---- identities of weight files ---- */
+/* ---- identities of files ---- */
 
-static void bind_file(sqlite3_stmt *q, const kg_file *f)
+static void bind_stamp(sqlite3_stmt *q, const kg_stamp *f)
 {
     sqlite3_bind_int64(q, 1, (int64_t)f->device);
     sqlite3_bind_int64(q, 2, (int64_t)f->inode);
@@ -201,13 +201,13 @@ static void bind_file(sqlite3_stmt *q, const kg_file *f)
     sqlite3_bind_int64(q, 5, f->ctime_ns);
 }
 
-static int identity_find(void *arg, const kg_file *f, unsigned char out[32])
+static int identity_find(void *arg, const kg_stamp *f, unsigned char out[32])
 {
     kg_store *s = enter(arg);
     sqlite3_stmt *q = kg_db_use(s, SQL_IDENTITY_FIND);
     int found = 0;
     if (q) {
-        bind_file(q, f);
+        bind_stamp(q, f);
         found = kg_db_step(s, q) > 0 && sqlite3_column_bytes(q, 0) == 32;
         if (found)
             memcpy(out, sqlite3_column_blob(q, 0), 32);
@@ -217,12 +217,12 @@ static int identity_find(void *arg, const kg_file *f, unsigned char out[32])
     return found;
 }
 
-static void identity_store(void *arg, const kg_file *f, const unsigned char id[32])
+static void identity_store(void *arg, const kg_stamp *f, const unsigned char id[32])
 {
     kg_store *s = enter(arg);
     sqlite3_stmt *q = kg_db_may_write(s) ? kg_db_use(s, SQL_IDENTITY_STORE) : NULL;
     if (q) {
-        bind_file(q, f);
+        bind_stamp(q, f);
         sqlite3_bind_blob(q, 6, id, 32, SQLITE_STATIC);
         sqlite3_bind_double(q, 7, kg_now());
         kg_db_finish(s, q);

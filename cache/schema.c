@@ -25,7 +25,8 @@ static const char *const migrations[KG_CACHE_VERSION] = {
     " ctime INTEGER NOT NULL, id BLOB NOT NULL, made REAL NOT NULL, PRIMARY KEY(device, inode)) WITHOUT ROWID;",
     "CREATE TABLE warning(key BLOB NOT NULL PRIMARY KEY, lines TEXT NOT NULL, made REAL NOT NULL) WITHOUT ROWID;",
     /* A file whose mtime was put back after a change is told by its ctime. */
-    "ALTER TABLE sink ADD COLUMN ctime INTEGER NOT NULL DEFAULT 0;"};
+    "ALTER TABLE sink ADD COLUMN ctime INTEGER NOT NULL DEFAULT 0;",
+    "DELETE FROM identity;"};          /* they were of a part of each file */
 
 #define FOR_TABLES(INDEX, SQL) [INDEX + KG_RESULT] = SQL("result"), [INDEX + KG_CHECKPOINT] = SQL("checkpoint")
 #define FIND(T) \

@@ -16,7 +16,7 @@
 #define KG_PAGE 16384
 #define KG_PAGE_TEXT "16384"
 #define KG_CACHE_APPLICATION 0x4b494e4f    /* "KINO" */
-#define KG_CACHE_VERSION 3
+#define KG_CACHE_VERSION 4
 
 enum { KG_RESULT, KG_CHECKPOINT, KG_TABLES };
 /* Statements; those named with _OF exist for both tables: SQL_FIND_OF + table. */

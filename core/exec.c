@@ -356,8 +356,8 @@ int kg_read(kg_exec *x, kg_tensor t, const struct kg_file *file, uint64_t offset
     c->warm_bytes += warm > 0 ? warm * (double)pages : 0;
     if (kg_ctx_failed(c) || c->mode == KG_DRY)
         return kg_ctx_failed(c);
-    if (c->stay)
-        kg_run_read(c->loader, file, offset, bytes);
+    if (c->stay && kg_run_read(c->loader, file, offset, bytes) != KG_OK)
+        return 1;
     return c->device->ops->read(c->device, c->lane, t.at, file, offset, bytes, c->stay) != KG_OK;
 }
 

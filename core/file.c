@@ -4,7 +4,7 @@
  * Invariants: a plain root is never left, neither by ".." nor by a link (openat2 with
  * RESOLVE_BENEATH; without it, the opened object's own path is compared before anything is read);
  * what is opened is a regular file; roots and grants are set up before the first open and constant
- * afterwards, so that opening needs no lock. */
+ * afterwards, so that looking for a file needs no lock. */
 #include "core/file.h"
 
 #include "core/paths.h"
@@ -53,9 +53,11 @@ static void list_free(kg_path_list *list)
 kg_files *kg_files_new(void)
 {
     kg_files *f = calloc(1, sizeof *f);
-    if (!f)
-        kg_fail(KG_FAILED, "out of memory for the table of roots");
-    return f;
+    if (f && (f->table = kg_file_table_new()))
+        return f;
+    free(f);
+    kg_fail(KG_FAILED, "out of memory for the table of roots");
+    return NULL;
 }
 
 static void root_close(kg_root *r)
@@ -77,6 +79,8 @@ void kg_files_free(kg_files *f)
     list_free(&f->out_folders);
     free(f->standing);
     free(f->out_words);
+    kg_file_table_unref(f->table);
+    free(f->known);
     free(f);
 }
 
@@ -117,11 +121,6 @@ kg_status kg_files_out_words(kg_files *f, const char *words)
     free(f->out_words);
     f->out_words = words ? strdup(words) : NULL;
     return words && !f->out_words ? kg_fail(KG_FAILED, "out of host memory") : KG_OK;
-}
-
-void kg_files_memo(kg_files *f, const kg_identity_memo *memo)
-{
-    f->memo = memo ? *memo : (kg_identity_memo){0};
 }
 
 /* ---- opening ---- */
@@ -341,40 +340,6 @@ static kg_status not_found(const kg_files *f, const char *path, const found *out
     return status;
 }
 
-static int64_t nanoseconds(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
-
-static void stat_into(kg_file *file, const struct stat *st)
-{
-    file->size = (uint64_t)st->st_size;
-    file->device = st->st_dev;
-    file->inode = st->st_ino;
-    file->mtime_ns = nanoseconds(st->st_mtim);
-    file->ctime_ns = nanoseconds(st->st_ctim);
-}
-
-/* Takes the descriptor. */
-static kg_file *file_new(int fd, const char *path)
-{
-    struct stat st;
-    kg_file *file = NULL;
-    if (fstat(fd, &st))
-        kg_fail(KG_INPUT, "cannot read '%s': %s", path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        kg_fail(KG_INPUT, "'%s' is %s, not a file", path,
-                S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
-    else if (!(file = calloc(1, sizeof *file)) || !(file->path = strdup(path)))
-        kg_fail(KG_FAILED, "out of memory for a file");
-    if (!file || !file->path) {
-        free(file);
-        close(fd);
-        return NULL;
-    }
-    file->fd = fd;
-    file->refs = 1;
-    stat_into(file, &st);
-    return file;
-}
-
 kg_file *kg_open(kg_files *f, const char *path)
 {
     found out;
@@ -386,7 +351,21 @@ kg_file *kg_open(kg_files *f, const char *path)
         not_found(f, path, &out);
         return NULL;
     }
-    return file_new(out.fd, out.path);
+    return kg_file_take(f->table, out.fd, out.path);
+}
+
+kg_file *kg_open_again(kg_files *f, const kg_stamp *stamp, const char *path)
+{
+    char plain[PATH_MAX];
+    kg_file *file = kg_file_find(f->table, stamp, path);
+    if (file || kg_error_last()->status || !kg_path_plain(path, plain))
+        return file;
+    file = kg_open(f, plain);
+    if (!file || kg_stamp_equal(&file->stamp, stamp))
+        return file;
+    kg_fail(KG_INPUT, "'%s' has changed since the graph was made", path);
+    kg_file_unref(file);
+    return NULL;
 }
 
 int kg_exists(kg_files *f, const char *path)
@@ -426,7 +405,7 @@ kg_file *kg_open_beside(kg_files *f, const kg_file *file, const char *name)
         }
     }
     if (out.fd >= 0)
-        return file_new(out.fd, path);
+        return kg_file_take(f->table, out.fd, path);
     if (out.why == EXDEV || out.why == ELOOP)
         not_found(f, path, &out);
     else

@@ -6,16 +6,21 @@
 #ifndef KG_CORE_FILE_H
 #define KG_CORE_FILE_H
 
+#include <signal.h>
+
 #include "core/error.h"
 
 typedef struct kg_files kg_files;
+/* What tells a file's content from that of another time or place, without reading it. The times are never so new that a later write
+ * could leave them as they are (but on file systems that count in whole seconds). */
+typedef struct kg_stamp { uint64_t device, inode, size; int64_t mtime_ns, ctime_ns; } kg_stamp;
 typedef struct kg_file {
     char *path;                    /* as opened, for messages                                    */
-    int fd;
+    int fd;                        /* shared by all that are open with this stamp                */
     uint64_t size;
-    uint64_t device, inode;
-    int64_t mtime_ns, ctime_ns;
+    kg_stamp stamp;                /* when it was opened                                         */
     int refs;                      /* atomic                                                     */
+    struct kg_opened *opened;
 } kg_file;
 
 kg_files *kg_files_new(void);
@@ -34,7 +39,13 @@ int kg_exists(kg_files *f, const char *path);                      /* quietly   
 kg_file *kg_open_beside(kg_files *f, const kg_file *file, const char *name);
 kg_file *kg_file_ref(const kg_file *f);
 void kg_file_unref(kg_file *f);
-kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes);   /* all of it, or an error */
+/* All of it, or an error. What it gives is what the file held when it was opened: a file that was changed since, by its size, mtime
+ * or ctime after the read, is an error that says so. */
+kg_status kg_file_read(const kg_file *f, uint64_t offset, void *dst, size_t bytes);
+kg_status kg_file_same(const kg_file *f);          /* the same for what was read in other ways (a map)        */
+int kg_stamp_equal(const kg_stamp *a, const kg_stamp *b);
+/* A file that was open before, as it was then: the one that is still open, or the one at that path; another one is an error. */
+kg_file *kg_open_again(kg_files *f, const kg_stamp *stamp, const char *path);
 char *kg_file_text(const kg_file *f, size_t max, size_t *bytes);                      /* whole, NUL-terminated, malloc */
 
 /* May this path be written? What was typed. A script's own choice is a new file: in the current folder, below a typed folder, or
@@ -55,15 +66,18 @@ kg_status kg_output_failed(const kg_output *o, int why);           /* the error 
 kg_status kg_output_commit(kg_output *o);      /* fsync, close, rename                              */
 void kg_output_abort(kg_output *o);            /* harmless after commit                             */
 
-/* Identity of a weight file: BLAKE2b-256 over the file's size, its first `header` bytes and the middle 4 KiB page of each range. */
-typedef struct kg_range { uint64_t offset, bytes; } kg_range;
-kg_status kg_file_identity(kg_files *f, const kg_file *file, uint64_t header, const kg_range *ranges, int n, unsigned char out[32]);
-kg_status kg_file_hash(kg_files *f, const kg_file *file, unsigned char out[32]);      /* small files: all of it */
-/* Memory of identities across runs (the cache's): keyed by device, inode, size, mtime, ctime. */
+/* Identity of a file's content: all its bytes count. Each MiB is hashed with XXH3-128, by as many threads as there are cores, and
+ * BLAKE2b-256 joins the size and these. Damage does not pass; against who forges files on purpose it is no signature. A file is read
+ * once for it: f remembers it by its stamp, and so does the memo, across runs, when the stamp is old enough for any file system. A
+ * reading of seconds is told in the log. Asked by one thread at a time. */
+kg_status kg_file_identity(kg_files *f, const kg_file *file, unsigned char out[32]);
+int kg_file_identified(kg_files *f, const kg_stamp *stamp, unsigned char out[32]);    /* 1: known, without reading    */
+void kg_files_cancel(kg_files *f, const volatile sig_atomic_t *cancel);               /* not 0: KG_CANCELLED          */
+/* Memory of identities across runs (the cache's). */
 typedef struct kg_identity_memo {
     void *arg;
-    int (*find)(void *arg, const kg_file *f, unsigned char out[32]);
-    void (*store)(void *arg, const kg_file *f, const unsigned char id[32]);
+    int (*find)(void *arg, const kg_stamp *stamp, unsigned char out[32]);
+    void (*store)(void *arg, const kg_stamp *stamp, const unsigned char id[32]);
 } kg_identity_memo;
 void kg_files_memo(kg_files *f, const kg_identity_memo *memo);
 

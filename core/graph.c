@@ -22,14 +22,6 @@ kg_graph *kg_graph_new(const kg_graph_options *o)
     return g;
 }
 
-static void keys_drop(kg_gnode *n)
-{
-    free(n->keys);
-    free(n->keyed);
-    n->keys = NULL;
-    n->keyed = NULL;
-}
-
 static void node_drop(kg_gnode *n)
 {
     if (n->params && n->type)
@@ -41,9 +33,8 @@ static void node_drop(kg_gnode *n)
     free(n->params);
     free(n->asked);
     free(n->label);
-    free(n->extra);
     free(n->writes);
-    keys_drop(n);
+    kg_gnode_forget(n);
     free(n);
 }
 
@@ -199,8 +190,7 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
     kg_gnode_inputs(g, n, in);
     kg_params_drop(n->type, n->params);
     kg_params_copy(n->type, n->params, n->asked);
-    n->extra_bytes = 0;
-    keys_drop(n);
+    kg_gnode_forget(n);
     memset(n->out, 0, sizeof n->out);
     if (kg_gnode_stream_length(g, n) != KG_OK || kg_gnode_count_items(n, in) != KG_OK)
         return KG_USAGE;
@@ -215,6 +205,8 @@ static kg_status infer(kg_graph *g, kg_gnode *n)
         if (n->resource && n->resource->destroy)
             n->resource->destroy(n->resource);
         n->resource = x.resource;
+        for (int i = 0; i < n->resource->file_count; ++i)
+            kg_infer_file(&x, n->resource->files[i]);
     }
     if (s != KG_OK || kg_error_last()->status != KG_OK) {
         kg_fail(s ? s : KG_USAGE, "refused without saying why");
@@ -392,14 +384,14 @@ const char *kg_graph_label(const kg_graph *g, int node) { return g->node[node]->
 const void *kg_graph_params(const kg_graph *g, int node) { return g->node[node]->params; }
 const kg_desc *kg_graph_desc(const kg_graph *g, int node, int port) { return &g->node[node]->out[port]; }
 
-static void mark(const kg_graph *g, int node, char *seen)
+void kg_graph_mark(const kg_graph *g, int node, char *seen)
 {
     if (seen[node])
         return;
     seen[node] = 1;
     for (int i = 0; i < g->node[node]->inputs; ++i)
         if (g->node[node]->from[i] >= 0)
-            mark(g, g->node[node]->from[i], seen);
+            kg_graph_mark(g, g->node[node]->from[i], seen);
 }
 
 int kg_graph_unreached(const kg_graph *g, int *nodes, int max)
@@ -410,7 +402,7 @@ int kg_graph_unreached(const kg_graph *g, int *nodes, int max)
         return 0;
     for (int i = 0; i < g->count; ++i)
         if (kg_gnode_wanted(g, i))
-            mark(g, i, seen);
+            kg_graph_mark(g, i, seen);
     for (int i = 0; i < g->count; ++i)
         if (!seen[i]) {
             if (n < max)
@@ -440,70 +432,4 @@ void kg_infer_warn(kg_infer *x, const char *format, ...)
     kg_warn("%s", text);
     kg_warn_for(was);
     free(here.lines);                  /* infer warns each time */
-}
-
-void kg_infer_key(kg_infer *x, const void *bytes, size_t size)
-{
-    kg_gnode *n = x->node;
-    unsigned char *p = realloc(n->extra, n->extra_bytes + size);
-    if (!p) {
-        kg_fail(KG_FAILED, "out of host memory");
-        return;
-    }
-    memcpy(p + n->extra_bytes, bytes, size);
-    n->extra = p;
-    n->extra_bytes += size;
-}
-
-/* ---- keys ---- */
-static void hash_input(const kg_graph *g, const kg_gnode *n, int i, int item, kg_hash *h)
-{
-    int all = g->node[n->from[i]]->out[n->from_port[i]].items;
-    kg_hash_text(h, n->type->inputs[i].name);
-    for (int k = 0; k < (all > 1 ? all : 1); ++k) {
-        if (n->type->inputs[i].flags & KG_LIST && all > 1 && k != item)
-            continue;
-        kg_key key = kg_graph_key(g, n->from[i], n->from_port[i], k);
-        kg_hash_bytes(h, key.b, sizeof key.b);
-    }
-}
-
-static kg_key key_make(const kg_graph *g, int node, int port, int item)
-{
-    const kg_gnode *n = g->node[node];
-    kg_hash *h = kg_hash_new();
-    kg_hash_text(h, "kinograph 1");
-    kg_hash_text(h, n->type->name);
-    kg_hash_bytes(h, &n->type->version, sizeof n->type->version);
-    kg_params_hash(n->type, n->params, item, h);
-    if (item >= n->told)
-        kg_hash_bytes(h, &item, sizeof item);      /* of a list that neither params nor inputs tell apart */
-    if (n->resource)
-        kg_hash_bytes(h, n->resource->identity, sizeof n->resource->identity);
-    if (n->extra_bytes)
-        kg_hash_bytes(h, n->extra, n->extra_bytes);
-    for (int i = 0; i < n->inputs; ++i)
-        if (n->from[i] >= 0)
-            hash_input(g, n, i, item, h);
-    if (port >= 0 && port < n->outputs)
-        kg_hash_text(h, n->type->outputs[port].name);
-    return kg_hash_done(h);
-}
-
-kg_key kg_graph_key(const kg_graph *g, int node, int port, int item)
-{
-    kg_gnode *n = g->node[node];
-    int items = n->items;
-    if (!n->keys) {
-        n->keys = calloc((size_t)((n->outputs + 1) * items), sizeof *n->keys);
-        n->keyed = calloc((size_t)((n->outputs + 1) * items), 1);
-    }
-    if (item < 0 || item >= items || !n->keys || !n->keyed)
-        return key_make(g, node, port, item);
-    int at = (port < 0 ? n->outputs : port) * items + item;
-    if (!n->keyed[at]) {
-        n->keys[at] = key_make(g, node, port, item);
-        n->keyed[at] = 1;
-    }
-    return n->keys[at];
 }

@@ -50,6 +50,13 @@ const char *kg_graph_label(const kg_graph *g, int node);              /* "" when
 const void *kg_graph_params(const kg_graph *g, int node);
 const kg_desc *kg_graph_desc(const kg_graph *g, int node, int port);  /* of an output                         */
 kg_key kg_graph_key(const kg_graph *g, int node, int port, int item); /* of an output                         */
+/* Keys hang on what files hold (kg_infer_file). identify has read all that the wanted nodes' keys need; a key that is asked for without
+ * it reads what is missing then, and is none, with an error, when that fails. */
+kg_status kg_graph_identify(kg_graph *g);
+/* unread[node] is 1 where a key needs a file that is not known; the number of such nodes. Nothing is read. */
+int kg_graph_unread(const kg_graph *g, char *unread);
+/* Identity of what a node reads of files by itself, over all of them; 0: it reads none, or they are not known. */
+int kg_graph_identity(const kg_graph *g, int node, kg_key *out);
 int kg_graph_unreached(const kg_graph *g, int *nodes, int max);       /* nodes that nothing wanted needs      */
 
 #endif

@@ -6,6 +6,8 @@
 
 #define KG_GRAPH_PORTS 8
 
+/* A file that was open in infer, and what it holds once that is known. */
+typedef struct kg_content { char *path; kg_stamp stamp; unsigned char id[32]; int known; } kg_content;
 typedef struct kg_gnode {
     const kg_node_type *type;
     char *label;
@@ -14,8 +16,8 @@ typedef struct kg_gnode {
     int from[KG_GRAPH_PORTS], from_port[KG_GRAPH_PORTS];     /* -1: not joined                */
     kg_desc out[KG_GRAPH_PORTS];
     kg_resource *resource;         /* owned                                                   */
-    unsigned char *extra;          /* what infer added to the key                             */
-    size_t extra_bytes;
+    kg_content *files;             /* what its key needs of files                             */
+    int file_count;
     int items;                     /* that its outputs have: by its params and inputs `told`, or more */
     int told;
     uint64_t given;                /* params that were given, by their number                 */
@@ -27,6 +29,9 @@ typedef struct kg_gnode {
 } kg_gnode;
 struct kg_graph { kg_graph_options options; kg_gnode **node; int count, room, wants; };
 
+void kg_gnode_forget(kg_gnode *n);     /* its keys and files: infer runs again, or it goes  */
+/* Sets seen of a node and of all that it needs. */
+void kg_graph_mark(const kg_graph *g, int node, char *seen);
 int kg_gnode_wanted(const kg_graph *g, int node);
 const char *kg_gnode_out(const kg_gnode *n);   /* the path that a sink writes, as it was given; or NULL */
 /* Descriptions of the inputs as the node sees them. */

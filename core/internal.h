@@ -154,7 +154,7 @@ void kg_run_step(struct kg_run *r, const kg_exec *x, const kg_scope *s, int oute
 void kg_run_poison(struct kg_run *r, int lane, void *at, size_t bytes);
 int kg_run_work(struct kg_run *r, kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins,
                 int n_out, const kg_tensor *outs);
-void kg_run_read(struct kg_run *r, const struct kg_file *f, uint64_t offset, size_t bytes);    /* a read that stays */
+kg_status kg_run_read(struct kg_run *r, const struct kg_file *f, uint64_t offset, size_t bytes);       /* a read that stays */
 void kg_run_save(struct kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_tensor *t, int n);
 int kg_run_restore(struct kg_run *r, kg_exec *x, const kg_tensor *t, int n);
 void *kg_plan_keep(const kg_plan *p, uint32_t keep);               /* its planned offset from the arena's base  */

@@ -62,3 +62,10 @@ void kg_key_hex(const kg_key *k, char out[65])
 int kg_key_equal(const kg_key *a, const kg_key *b) { return !memcmp(a->b, b->b, sizeof a->b); }
 
 uint64_t kg_checksum(const void *p, size_t n) { return XXH3_64bits(p, n); }
+
+void kg_digest(const void *p, size_t n, unsigned char out[16])
+{
+    XXH128_canonical_t c;
+    XXH128_canonicalFromHash(&c, XXH3_128bits(p, n));
+    memcpy(out, c.digest, sizeof c.digest);
+}

@@ -13,5 +13,6 @@ kg_key kg_hash_done(kg_hash *h);                           /* and frees         
 void kg_key_hex(const kg_key *k, char out[65]);
 int kg_key_equal(const kg_key *a, const kg_key *b);
 uint64_t kg_checksum(const void *p, size_t n);             /* XXH3-64                                           */
+void kg_digest(const void *p, size_t n, unsigned char out[16]);    /* XXH3-128                                  */
 
 #endif

@@ -11,6 +11,7 @@ typedef struct kg_exec kg_exec;
 typedef struct kg_infer kg_infer;
 typedef struct kg_prepare kg_prepare;
 typedef struct kg_resource kg_resource;
+struct kg_file;
 
 /* ---- ports ---- */
 /* LIST: a list of values is taken item by item: item i of every output is made of item i (of the one, when it is no list). WHOLE: the
@@ -92,8 +93,9 @@ int kg_infer_precision(const kg_infer *x, int asked);          /* asked, or the 
 kg_desc kg_desc_tensor(const char *kind, kg_dtype d, int rank, const int64_t *shape);
 int kg_infer_given(const kg_infer *x, const char *param);     /* 1: the graph says it, 0: it is at its default   */
 void kg_infer_warn(kg_infer *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Adds bytes to the key of the node: the identity of what a file holds that no resource carries. */
-void kg_infer_key(kg_infer *x, const void *bytes, size_t n);
+/* The content of a file is part of the node's key, all of it. It is read for that when a key is first asked for, not here; the file need
+ * not stay open. Those of a resource are added by core. */
+void kg_infer_file(kg_infer *x, const struct kg_file *file);
 
 /* host_bytes: of what prepare opened (in a resource, for its other users too), the most that it holds until settle. */
 struct kg_prepare { const void *params; const kg_desc *in; void *result; void (*destroy)(void *result); size_t host_bytes; };
@@ -151,7 +153,9 @@ struct kg_resource {
     kg_status (*fill)(kg_exec *x, const kg_resource *r, int segment, const kg_tensor *out);
     void (*settle)(const kg_resource *r);      /* optional: a plan is made; what its users' prepare shared goes back */
     void (*destroy)(kg_resource *r);           /* frees config and what the family owns                    */
-    unsigned char identity[32];    /* of the files' content; part of the keys of all users                 */
+    const struct kg_file *const *files;        /* the family's; what they hold is part of the keys of all users, as is  */
+    int file_count;
+    unsigned char layout[32];      /* what is taken from which of them; all zero where that says nothing   */
     int id;                        /* set by the graph                                                     */
 };
 void kg_resource_seal(kg_resource *r);         /* computes segment bytes; call once when built             */

@@ -15,6 +15,7 @@ enum { KG_ROOTS_MAX = 64 };
 /* A folder as given, its plain form, and where it really lies. */
 typedef struct kg_root { char *folder, *plain, *real; int fd, type; } kg_root;
 typedef struct kg_path_list { char **items; int n; } kg_path_list;
+typedef struct kg_file_table kg_file_table;
 /* A file that a run may replace although its name was not typed: the very one that was there when it began. */
 typedef struct kg_standing { uint64_t device, inode; int64_t ctime_ns; } kg_standing;
 struct kg_files {
@@ -24,7 +25,11 @@ struct kg_files {
     kg_standing *standing;
     int n_standing;
     char *out_words;               /* how an output is typed here: "--out FILE"; NULL: nothing takes one */
-    kg_identity_memo memo;
+    kg_file_table *table;
+    kg_identity_memo memo;         /* and what follows: identity.c */
+    struct kg_known *known;
+    int n_known, room_known;
+    const volatile sig_atomic_t *cancel;
 };
 
 /* By whose word a path may be written. */
@@ -42,6 +47,13 @@ void kg_path_folder(const char *path, char out[PATH_MAX]);
 /* Is what is there by this name (not through a link) in the list of what may be replaced? */
 int kg_output_standing(const kg_files *f, const char *path);
 void kg_output_sweep(const char *folder);      /* removes what writers that are dead left there */
+
+/* ---- file_table.c ---- */
+kg_file_table *kg_file_table_new(void);            /* one reference                                           */
+void kg_file_table_unref(kg_file_table *t);
+/* A descriptor that was opened at path, which is taken in any case: the file, or NULL with an error. */
+kg_file *kg_file_take(kg_file_table *t, int fd, const char *path);
+kg_file *kg_file_find(kg_file_table *t, const kg_stamp *stamp, const char *path);     /* one that is open; NULL, quietly */
 
 /* 0 when path is empty, too long, or the current folder is gone. */
 int kg_path_plain(const char *path, char out[PATH_MAX]);

@@ -35,7 +35,7 @@ static int cached(kg_plan *p, int node)
     const kg_gnode *n = p->graph->node[node];
     kg_cache *c = p->options.cache;
     const kg_device *device = kg_plan_on_host(p, node) ? p->options.cpu : p->options.device;
-    if (!c || p->options.force > 1 || n->type->flags & (KG_SINK | KG_UNCACHED) || !n->outputs || n->resource)
+    if (!c || p->node[node].unread || p->options.force > 1 || n->type->flags & (KG_SINK | KG_UNCACHED) || !n->outputs || n->resource)
         return 0;
     for (int o = 0; o < n->outputs; ++o) {
         int items = n->out[o].items > 1 ? n->out[o].items : 1;
@@ -60,7 +60,7 @@ static int sink_done(kg_plan *p, int node)
 {
     const kg_gnode *n = p->graph->node[node];
     const char *path = kg_gnode_out(n);
-    if (!p->options.cache || p->options.force || !path)
+    if (!p->options.cache || p->node[node].unread || p->options.force || !path)
         return 0;
     kg_key k = kg_graph_key(p->graph, node, -1, 0);
     return p->options.cache->ops->sink_find(p->options.cache, &k, path);
@@ -129,8 +129,10 @@ static void find_checkpoint(kg_plan *p, int node)
 {
     kg_cache *c = p->options.cache;
     kg_pnode *q = &p->node[node];
+    if (!c || q->unread || p->options.force > 1 || p->graph->node[node]->resource)
+        return;
     kg_key k = kg_plan_checkpoint_key(p, node);
-    int good = 0, there = c && p->options.force < 2 && !p->graph->node[node]->resource;
+    int good = 0, there = 1;
     for (int tries = 0; there && !good && tries < 3; ++tries) {
         there = c->ops->checkpoint_find(c, &k, p->options.device->tag, &q->checkpoint);
         if (!there || p->options.dry)
@@ -376,11 +378,39 @@ static kg_status check_outputs(const kg_plan *p)
     return KG_OK;
 }
 
+static void say_unread(const kg_graph *g, int node)
+{
+    unsigned char id[32];
+    for (int k = 0; k < g->node[node]->file_count; ++k)
+        if (!kg_file_identified(g->options.files, &g->node[node]->files[k].stamp, id))
+            kg_log("'%s' has not been read to its end yet: what hangs on it counts as not cached", g->node[node]->files[k].path);
+}
+
+/* Keys are what the cache is asked with. A plan that is only looked at reads no file for them. */
+static kg_status make_keys(kg_plan *p)
+{
+    if (!p->options.cache)
+        return KG_OK;
+    if (!p->options.dry)
+        return kg_graph_identify(p->graph);
+    char *unread = malloc((size_t)p->count + 1);
+    int n = unread ? kg_graph_unread(p->graph, unread) : 0;
+    for (int i = 0; i < p->count && n; ++i)
+        if ((p->node[i].unread = unread[i]))
+            say_unread(p->graph, i);
+    free(unread);
+    return unread ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+}
+
 kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
 {
     kg_plan *p = plan_new(g, o);
     if (!p)
         return NULL;
+    if (make_keys(p) != KG_OK) {
+        kg_plan_free(p);
+        return NULL;
+    }
     int wanted = 0;
     for (int i = 0; i < p->count; ++i)
         if (kg_gnode_wanted(g, i)) {
@@ -410,6 +440,7 @@ kg_plan *kg_plan_part(const kg_plan *whole, int root)
     p->whole = whole;
     for (int i = 0; i < p->count; ++i) {
         const kg_gnode *n = p->graph->node[i];
+        p->node[i].unread = whole->node[i].unread;
         if (whole->node[i].state != KG_P_RUN || n->resource || kg_plan_root(whole, i) != root)
             continue;
         p->node[i].state = KG_P_RUN;

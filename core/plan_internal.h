@@ -21,6 +21,7 @@ typedef struct kg_pnode {
     uint32_t first, last;          /* lifetime of its values in ticks                                    */
     kg_warned warned;              /* by prepare and execute: kept with its results                      */
     struct kg_plan *part;          /* root of a unit on the host: the unit's own plan                    */
+    int unread;                    /* it has no key yet: that needs a file that this plan does not read  */
 } kg_pnode;
 typedef struct kg_unit {
     int root;

@@ -88,21 +88,31 @@ static void add_knobs(cJSON *o, const kg_exec *frame)
         cJSON_AddNumberToObject(list, k[i].name, k[i].value[frame->knob[i]]);
 }
 
+static void add_key(cJSON *o, const kg_graph *g, int node)
+{
+    char hex[65];
+    kg_key k = kg_graph_key(g, node, -1, 0);
+    kg_key_hex(&k, hex);
+    cJSON_AddStringToObject(o, "key", hex);
+}
+
+/* A node whose key needs a file that has not been read yet has none here. */
 static cJSON *node_list(const kg_plan *p)
 {
     cJSON *list = cJSON_CreateArray();
+    char *unread = malloc((size_t)p->count + 1);
+    if (unread)
+        kg_graph_unread(p->graph, unread);
     for (int i = 0; i < p->count; ++i) {
         const kg_gnode *n = p->graph->node[i];
         if (p->node[i].state == KG_P_SKIP || n->resource)
             continue;
         cJSON *o = cJSON_CreateObject();
-        char hex[65];
-        kg_key k = kg_graph_key(p->graph, i, -1, 0);
-        kg_key_hex(&k, hex);
         cJSON_AddStringToObject(o, "node", n->type->name);
         cJSON_AddStringToObject(o, "label", n->label);
         cJSON_AddStringToObject(o, "state", p->node[i].state == KG_P_CACHED ? "cached" : "run");
-        cJSON_AddStringToObject(o, "key", hex);
+        if (unread && !unread[i])
+            add_key(o, p->graph, i);
         if (kg_plan_on_host(p, i))
             cJSON_AddStringToObject(o, "device", "cpu");
         if (p->node[i].frame.first > 0)
@@ -111,6 +121,7 @@ static cJSON *node_list(const kg_plan *p)
             add_knobs(o, &p->node[i].frame);
         cJSON_AddItemToArray(list, o);
     }
+    free(unread);
     return list;
 }
 

@@ -227,6 +227,8 @@ static kg_status settle(void *arg, kg_plan *p, int unit, kg_status s)
         s = kg_run_sync(r, KG_LANE_COMPUTE);
     if (s == KG_OK && kg_ctx_failed(r->ctx))
         s = KG_CANCELLED;
+    if (s == KG_OK)
+        s = kg_run_files_same(r, r->fenced);
     while (s == KG_OK && r->n_progress)
         push_progress(r);
     r->n_progress = r->n_paced = 0;
@@ -432,6 +434,7 @@ void kg_run_free(kg_run *r)
     free(r->at_tick);
     free(r->load_event);
     free(r->pins);
+    free(r->watch);
     free(r->upset);
     free(r->clock);
     free(r->valued);

@@ -17,6 +17,8 @@ static void run_job(kg_run *r, kg_job *j)
     if (atomic_load(&r->stop))
         return;
     kg_status s = r->device->ops->sync(r->device, j->ready);
+    if (s == KG_OK && j->leaves)
+        s = kg_run_files_same(r, j->fenced);
     kg_warned *was = kg_warn_for(j->warned);
     if (s == KG_OK)
         s = j->fn(j->arg, j->in, NULL);
@@ -116,6 +118,8 @@ kg_job *kg_run_host_job(kg_run *r, const kg_exec *x)
     memset(j, 0, sizeof *j);
     j->warned = x->warned;
     kg_ctx_path(x->ctx, x, j->path, sizeof j->path);
+    j->leaves = x->type->flags & KG_SINK;
+    j->fenced = r->fenced;
     return j;
 }
 

@@ -24,6 +24,8 @@ typedef struct kg_job {
     max_align_t arg[KG_WORK_ARG / sizeof(max_align_t)];
     kg_tensor in[KG_WORK_TENSORS], out[KG_WORK_TENSORS];
     kg_event ready;                /* what it reads is there                                                */
+    int leaves;                    /* it has an effect that outlives the run: only with files that are the same */
+    size_t fenced;                 /* loads that what it reads hangs on                                     */
     char path[256];                /* of where it was queued                                                */
     kg_warned *warned;
 } kg_job;
@@ -36,6 +38,8 @@ typedef struct kg_run_host {
     char *stage;                   /* page-locked                                                           */
 } kg_run_host;
 /* A range of a file that stays on the host until its interval of the host tier ends. */
+/* A file that the device may still read when kg_read has returned (from a map's pages): only the run can see that it is the same. */
+typedef struct kg_watch { const kg_file *file; size_t load; } kg_watch;     /* the last load that read it */
 typedef struct kg_pin { const kg_file *file; uint64_t offset; size_t bytes; int interval; } kg_pin;
 
 /* What the unit at hand took so far, for later estimates. */
@@ -66,6 +70,9 @@ struct kg_run {
     kg_pin *pins;
     size_t n_pins, cap_pins;
     int pin_interval;              /* of the load at hand; -1: its ranges are listed already                */
+    size_t loading;                /* the load at hand                                                      */
+    kg_watch *watch;
+    size_t n_watch, cap_watch;
     unsigned char *upset;          /* chaos: bytes that are no numbers                                      */
     kg_error error;                /* the first one of any thread                                           */
     kg_status status;
@@ -92,6 +99,9 @@ void kg_run_push_node(kg_run *r, int node, const char *state, double seconds);
 kg_status kg_run_sync(kg_run *r, int lane);    /* this thread waits for all that is queued on a lane            */
 
 void *kg_run_copy_thread(void *run);
+/* Are the files that loads have read as they were? Asked before anything is kept of what was computed, when the first `done` loads
+ * have arrived for good: what they read need not stay the same any more. */
+kg_status kg_run_files_same(kg_run *r, size_t done);
 
 kg_status kg_run_host_start(kg_run *r);            /* nothing for a device of host memory                           */
 void kg_run_host_settle(kg_run *r);                /* waits until no job is left                                    */

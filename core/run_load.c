@@ -31,10 +31,46 @@ static void upset(kg_run *r, void *at, size_t bytes)
     kg_run_poison(r, KG_LANE_COPY, at, bytes);
 }
 
-void kg_run_read(kg_run *r, const kg_file *f, uint64_t offset, size_t bytes)
+static kg_status watch(kg_run *r, const kg_file *f)
 {
-    if (r->pin_interval >= 0 && kg_grow(&r->pins, &r->cap_pins, r->n_pins, sizeof *r->pins))
-        r->pins[r->n_pins++] = (kg_pin){.file = f, .offset = offset, .bytes = bytes, .interval = r->pin_interval};
+    size_t i = 0;
+    while (i < r->n_watch && r->watch[i].file != f)
+        ++i;
+    if (!kg_grow(&r->watch, &r->cap_watch, r->n_watch, sizeof *r->watch))
+        return KG_FAILED;
+    r->watch[i] = (kg_watch){.file = f, .load = r->loading};
+    r->n_watch += i == r->n_watch;
+    return KG_OK;
+}
+
+kg_status kg_run_read(kg_run *r, const kg_file *f, uint64_t offset, size_t bytes)
+{
+    pthread_mutex_lock(&r->lock);
+    kg_status s = watch(r, f);
+    pthread_mutex_unlock(&r->lock);
+    if (s != KG_OK || r->pin_interval < 0)
+        return s;
+    if (!kg_grow(&r->pins, &r->cap_pins, r->n_pins, sizeof *r->pins))
+        return KG_FAILED;
+    r->pins[r->n_pins++] = (kg_pin){.file = f, .offset = offset, .bytes = bytes, .interval = r->pin_interval};
+    return KG_OK;
+}
+
+kg_status kg_run_files_same(kg_run *r, size_t done)
+{
+    kg_status s = KG_OK;
+    size_t kept = 0;
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->n_watch && s == KG_OK; ++i) {
+        kg_watch w = r->watch[i];
+        s = kg_file_same(w.file);
+        if (w.load >= done)
+            r->watch[kept++] = w;
+    }
+    if (s == KG_OK)
+        r->n_watch = kept;
+    pthread_mutex_unlock(&r->lock);
+    return s;
 }
 
 /* Drops what the host tier keeps no longer at a tick. */
@@ -89,6 +125,7 @@ static kg_status load(kg_run *r, kg_ctx *c, size_t i)
     if (!may_start(r, l->after, &free_at))
         return KG_CANCELLED;
     c->stay = begin_stay(r, i);
+    r->loading = i;
     kg_status s = l->after ? ops->wait(r->device, KG_LANE_COPY, free_at) : KG_OK;
     if (s == KG_OK && r->chaos)
         upset(r, at, p->use_bytes[l->use]);

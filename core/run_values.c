@@ -33,6 +33,12 @@ kg_status kg_run_fetch(kg_run *r, void *dst, const kg_tensor *t)
 /* ---- checkpoints ---- */
 typedef struct checkpoint { kg_cache *cache; const char *bytes; kg_cache_row row; } checkpoint;
 
+/* A run that lacks the memory to keep something goes on: its work is worth more than what the cache would have saved. */
+static void not_kept(const char *what, size_t bytes)
+{
+    kg_log("out of host memory for %zu bytes: %s is not kept in the cache", bytes, what);
+}
+
 /* Hands a copy to the cache's writer. */
 static kg_status hand_over(void *arg, const kg_tensor *ins, const kg_tensor *outs)
 {
@@ -42,7 +48,8 @@ static kg_status hand_over(void *arg, const kg_tensor *ins, const kg_tensor *out
     if (copy) {
         memcpy(copy, c->bytes, c->row.bytes);
         c->cache->ops->checkpoint_later(c->cache, &c->row, copy);
-    }
+    } else
+        not_kept("a checkpoint", c->row.bytes);
     return KG_OK;
 }
 
@@ -80,13 +87,18 @@ void kg_run_save(kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_te
     kg_cache_row row = checkpoint_row(r, x->node, next, tensors, n, t - k->began);
     if (r->device->host_memory) {
         char *bytes = malloc(row.bytes + 1);
-        if (bytes && gather(r, bytes, tensors, n) == KG_OK)
+        if (!bytes)
+            not_kept("a checkpoint", row.bytes);
+        else if (gather(r, bytes, tensors, n) == KG_OK)
             c->ops->checkpoint_later(c, &row, bytes);
+        else
+            free(bytes);
         return;
     }
     checkpoint arg = {.cache = c, .bytes = kg_run_host_slot(r, x), .row = row};
     kg_job *j = kg_run_host_job(r, x);
     j->fn = hand_over;
+    j->leaves = 1;
     if (gather(r, (char *)arg.bytes, tensors, n) != KG_OK)
         return;
     j->ready = r->device->ops->record(r->device, KG_LANE_COMPUTE);
@@ -127,6 +139,10 @@ static void place_item(kg_run *r, const kg_cache_row *row, const kg_tensor *t)
     kg_cache *c = r->plan->options.cache;
     void *to = r->device->host_memory ? t->at : malloc(row->bytes + 1);
     int good = to && c->ops->read(c, row, to);
+    if (!to) {
+        kg_fail(KG_FAILED, "out of host memory for %zu bytes of a cached result", row->bytes);
+        return;
+    }
     if (good && !r->device->host_memory)
         r->device->ops->write(r->device, KG_LANE_COMPUTE, t->at, to, row->bytes);
     if (!r->device->host_memory)
@@ -163,7 +179,9 @@ static void store_item(kg_run *r, const kg_cache_row *row, const kg_tensor *t)
 {
     kg_cache *c = r->plan->options.cache;
     void *host = r->device->host_memory ? t->at : malloc(row->bytes + 1);
-    if (host && (r->device->host_memory || kg_run_fetch(r, host, t) == KG_OK))
+    if (!host)
+        not_kept("a result", row->bytes);
+    else if (r->device->host_memory || kg_run_fetch(r, host, t) == KG_OK)
         c->ops->write(c, row, host);
     if (!r->device->host_memory)
         free(host);

@@ -69,6 +69,7 @@ struct sim {
     char broken[128];              /* what failed on a lane and was not yet said            */
     unsigned delays;               /* microseconds at most; 0: none                         */
     long dropped, stayed;
+    void (*before_read)(long n);
 };
 
 /* ---- faults ---- */
@@ -216,14 +217,14 @@ static void sim_run_copy_out(sim *s, sim_task *t, int lane)
     memcpy(t->dst, sim_real(s, t->src, t->bytes), t->bytes);
 }
 
+/* As a card reads the pages of a map: whether the file is still the same is for others to see. */
 static void sim_run_read(sim *s, sim_task *t, int lane)
 {
     (void)lane;
-    int good = kg_file_read(t->file, t->offset, sim_real(s, t->dst, t->bytes), t->bytes) == KG_OK;
+    int good = pread(t->file->fd, sim_real(s, t->dst, t->bytes), t->bytes, (off_t)t->offset) == (ssize_t)t->bytes;
     pthread_mutex_lock(&s->lock);
     if (!good)
-        snprintf(s->broken, sizeof s->broken, "%.100s", kg_error_last()->message);
-    kg_error_clear();
+        snprintf(s->broken, sizeof s->broken, "a range of '%.60s' cannot be read", t->file->path);
     for (int i = 0; i < s->ranges; ++i)
         if (s->range[i].file == t->file && s->range[i].offset == t->offset && s->range[i].bytes == t->bytes)
             --s->range[i].reads;
@@ -250,6 +251,8 @@ static kg_status sim_read(kg_device *d, int lane, void *dst, const kg_file *f, u
 {
     sim *s = d->self;
     SIM_FAULT(s, SIM_READ);
+    if (s->before_read)
+        s->before_read(s->calls[SIM_READ]);
     sim_task *t = sim_task_new(stay ? sim_run_read : sim_run_copy_in, dst, NULL, bytes);
     t->file = f;
     t->offset = offset;

@@ -11,7 +11,14 @@
 #include "tests/test.h"
 
 /* ---- device: host memory, everything synchronous ---- */
-typedef struct toy_device { kg_device d; void *pool; size_t bytes; long reads, fail_read; int fail_reserve; } toy_device;
+typedef struct toy_device {
+    kg_device d;
+    void *pool;
+    size_t bytes;
+    long reads, fail_read;
+    int fail_reserve;
+    void (*before_read)(long n);
+} toy_device;
 static kg_status toy_reserve(kg_device *d, size_t bytes, void **base)
 {
     toy_device *t = d->self;
@@ -34,6 +41,8 @@ static kg_status toy_read(kg_device *d, int lane, void *dst, const kg_file *f, u
     (void)lane, (void)stay;
     if (++t->reads == t->fail_read)
         return kg_fail(KG_FAILED, "injected: read %ld fails", t->fail_read);
+    if (t->before_read)
+        t->before_read(t->reads);
     return kg_file_read(f, offset, dst, bytes);
 }
 static kg_status toy_write(kg_device *d, int lane, void *dst, const void *src, size_t bytes)
@@ -90,6 +99,8 @@ static kg_status toy_weights_infer(kg_infer *x)
                                     .file = f,
                                     .offset = (uint64_t)(i * p->width * 4)};
     }
+    r->files = &r->weights[0].file;
+    r->file_count = 1;
     r->destroy = toy_weights_destroy;
     kg_resource_seal(r);
     x->resource = r;
@@ -241,6 +252,32 @@ KG_NODE(toy_sum) = {.name = "toy.sum", .doc = "sums", .version = 1, .params_size
     .inputs = KG_PORTS({"video", "frames|latent", KG_STREAM, "frames"}), .outputs = KG_PORTS({"sum", "latent/sum", 0, "sum"}),
     .infer = toy_sum_infer, .begin = toy_sum_begin, .chunk = toy_sum_chunk, .end = toy_sum_end};
 
+/* ---- a cache that holds nothing and counts what it is given ---- */
+typedef struct toy_cache { kg_cache face; int results, checkpoints, sinks; int64_t step; } toy_cache;
+static int toy_find(kg_cache *c, const kg_key *key, const char *tag, kg_cache_row *row)
+{
+    (void)c, (void)key, (void)tag, (void)row;
+    return 0;
+}
+static int toy_no_bytes(kg_cache *c, const kg_cache_row *row, void *dst) { (void)c, (void)row, (void)dst; return 0; }
+static int toy_store(kg_cache *c, const kg_cache_row *row, const void *src) { (void)row, (void)src; return ++((toy_cache *)c)->results; }
+static void toy_later(kg_cache *c, const kg_cache_row *row, void *bytes)
+{
+    ++((toy_cache *)c)->checkpoints;
+    ((toy_cache *)c)->step = row->step;
+    free(bytes);
+}
+static void toy_key(kg_cache *c, const kg_key *key) { (void)c, (void)key; }
+static int toy_sink_find(kg_cache *c, const kg_key *key, const char *path) { (void)c, (void)key, (void)path; return 0; }
+static void toy_sink_store(kg_cache *c, const kg_key *key, const char *path) { (void)key, (void)path; ++((toy_cache *)c)->sinks; }
+static void toy_flush(kg_cache *c) { (void)c; }
+static int toy_warning_find(kg_cache *c, const kg_key *key, char *lines, size_t n) { (void)c, (void)key, (void)lines, (void)n; return 0; }
+static void toy_warning_store(kg_cache *c, const kg_key *key, const char *lines) { (void)c, (void)key, (void)lines; }
+static const kg_cache_ops toy_cache_ops = {
+    .warning_find = toy_warning_find, .warning_store = toy_warning_store,
+    .find = toy_find, .read = toy_no_bytes, .write = toy_store, .checkpoint_find = toy_find, .checkpoint_later = toy_later,
+    .checkpoint_drop = toy_key, .sink_find = toy_sink_find, .sink_store = toy_sink_store, .flush = toy_flush};
+
 /* ---- helpers ---- */
 static inline void toy_file(const char *path, int64_t numbers)
 {
@@ -250,6 +287,17 @@ static inline void toy_file(const char *path, int64_t numbers)
         float v = test_uniform(&s);
         fwrite(&v, sizeof v, 1, f);
     }
+    fclose(f);
+}
+
+/* One number of such a file gets another value in place, after the clock of the file system has moved on. */
+static inline void toy_change(const char *path)
+{
+    float v = 9;
+    usleep(20000);
+    FILE *f = fopen(path, "r+b");
+    fseek(f, 64, SEEK_SET);
+    fwrite(&v, sizeof v, 1, f);
     fclose(f);
 }
 

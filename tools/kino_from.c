@@ -24,12 +24,10 @@ char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_
     if (o->precision)
         cJSON_AddStringToObject(j, "precision", o->precision);
     for (int i = 0; i < kg_graph_count(g); ++i) {
-        const kg_resource *r = g->node[i]->resource;
         char hex[65];
         kg_key k;
-        if (!r)
+        if (!g->node[i]->resource || !kg_graph_identity(g, i, &k))
             continue;
-        memcpy(k.b, r->identity, sizeof k.b);
         kg_key_hex(&k, hex);
         cJSON *m = cJSON_CreateObject();
         cJSON_AddStringToObject(m, "node", kg_graph_type(g, i)->name);

@@ -97,6 +97,7 @@ static kg_status known_values(const kino_options *o, const kg_script_doc *d)
 static kg_status open_script(kino_options *o, session *s)
 {
     s->files = kg_files_new();
+    kg_files_cancel(s->files, &kino_interrupted);
     static const char *const templates[] = {"graphs"};
     s->script = kg_script_open(
         o->target, &(kg_script_options){
@@ -154,6 +155,8 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
         return KG_USAGE;
     if (o->vram && s->device->profile.discrete && kino_size("--vram", o->vram, &p.budget) != KG_OK)
         return KG_USAGE;
+    if (!p.dry && kg_graph_identify(s->graph) != KG_OK)        /* what is written says from which files it was made */
+        return kg_error_last()->status;
     s->provenance = kino_provenance(o, s->doc, s->graph, s->device);
     p.provenance = s->provenance;
     kino_rates_read(&s->rates, s->device);

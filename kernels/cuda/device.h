@@ -42,8 +42,7 @@ struct kg_lane {
 
 struct kg_region { uint64_t at; size_t bytes; };                   /* page-locked part of a map      */
 struct kg_map {                        /* a mapped file                                            */
-    uint64_t device, inode, size;
-    int64_t mtime_ns;
+    kg_stamp stamp;
     char *base;
     size_t mapped;                     /* bytes, whole pages                                       */
     kg_region *region;                 /* sorted, apart                                            */

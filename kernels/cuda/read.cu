@@ -137,7 +137,7 @@ static kg_map *map_of(kg_cuda *c, const struct kg_file *f)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     for (kg_map *m = c->maps; m; m = m->next)
-        if (m->device == f->device && m->inode == f->inode && m->size == f->size && m->mtime_ns == f->mtime_ns)
+        if (kg_stamp_equal(&m->stamp, &f->stamp))
             return m;
     size_t mapped = ((size_t)f->size + page - 1) / page * page;
     void *base = mapped ? mmap(NULL, mapped, PROT_READ, MAP_SHARED, f->fd, 0) : MAP_FAILED;
@@ -147,10 +147,7 @@ static kg_map *map_of(kg_cuda *c, const struct kg_file *f)
             munmap(base, mapped);
         return NULL;
     }
-    m->device = f->device;
-    m->inode = f->inode;
-    m->size = f->size;
-    m->mtime_ns = f->mtime_ns;
+    m->stamp = f->stamp;
     m->base = (char *)base;
     m->mapped = mapped;
     m->next = c->maps;
@@ -269,7 +266,7 @@ void kg_cuda_drop(kg_device *d, const struct kg_file *f, uint64_t offset, size_t
     kg_cuda_current(c);
     std::lock_guard<std::mutex> hold(c->reading);
     for (kg_map *m = c->maps; m; m = m->next) {
-        if (m->device != f->device || m->inode != f->inode || m->size != f->size || m->mtime_ns != f->mtime_ns)
+        if (!kg_stamp_equal(&m->stamp, &f->stamp))
             continue;
         uint64_t first, end;
         pages_of(m, offset, bytes, &first, &end);

@@ -17,7 +17,7 @@ static kg_status infer(kg_infer *x)
         return kg_error_last()->status;
     kg_status s = kg_png_size(f, &width, &height);
     if (s == KG_OK)
-        s = kg_key_file(x, f);
+        kg_infer_file(x, f);
     kg_seen_note(&p->seen, x->files, f);
     kg_file_unref(f);
     if (s == KG_OK)

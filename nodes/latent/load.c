@@ -72,7 +72,7 @@ static kg_status infer(kg_infer *x)
         kg_safetensors_free(&st);
     }
     if (s == KG_OK)
-        s = kg_key_file(x, f);
+        kg_infer_file(x, f);
     kg_seen_note(&p->seen, x->files, f);
     kg_file_unref(f);
     return s;

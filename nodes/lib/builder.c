@@ -16,6 +16,7 @@ typedef struct built {
     source *sources;
     int *first;                    /* sources of weight i: [first[i], first[i + 1])                  */
     int source_count;
+    const kg_file **files;         /* the resource's: a reference to each                            */
     void *config;
     void (*config_destroy)(void *);
 } built;
@@ -43,6 +44,9 @@ static void built_free(built *b)
         b->config_destroy(b->config);
     free(b->r.segments);
     free(b->r.weights);
+    for (int i = 0; i < b->r.file_count; ++i)
+        kg_file_unref((kg_file *)(uintptr_t)b->files[i]);
+    free(b->files);
     free(b->sources);
     free(b->first);
     free(b);
@@ -208,6 +212,21 @@ kg_status kg_builder_fill(kg_exec *x, const kg_resource *r, int segment, const k
     return KG_OK;
 }
 
+/* All files of the checkpoint, whatever part of each is used. */
+static kg_status take_files(built *t, const kg_checkpoint *ck)
+{
+    int n = kg_checkpoint_files(ck);
+    t->files = calloc((size_t)n + 1, sizeof *t->files);
+    if (!t->files)
+        return kg_fail(KG_FAILED, "out of memory for the weights of '%s'", kg_checkpoint_path(ck));
+    for (int i = 0; i < n; ++i)
+        t->files[i] = kg_file_ref(kg_checkpoint_file(ck, i));
+    t->r.files = t->files;
+    t->r.file_count = n;
+    kg_checkpoint_layout(ck, t->r.layout);
+    return KG_OK;
+}
+
 kg_resource *kg_builder_done(kg_builder *b, void *config, void (*config_destroy)(void *config))
 {
     if (!b) {
@@ -220,7 +239,7 @@ kg_resource *kg_builder_done(kg_builder *b, void *config, void (*config_destroy)
     t->config_destroy = config_destroy;
     t->r.config = config;
     t->r.fill = b->fill ? b->fill : b->fused ? kg_builder_fill : NULL;
-    kg_status status = b->status ? b->status : kg_checkpoint_identity(b->ck, t->r.identity);
+    kg_status status = b->status ? b->status : take_files(t, b->ck);
     free(b);
     if (status) {
         built_free(t);

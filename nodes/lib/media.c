@@ -6,27 +6,18 @@
 
 void kg_seen_note(kg_seen *s, kg_files *files, const kg_file *f)
 {
-    *s = (kg_seen){.files = files, .device = f->device, .inode = f->inode, .size = f->size, .mtime_ns = f->mtime_ns};
+    *s = (kg_seen){.files = files, .stamp = f->stamp};
 }
 
 kg_file *kg_seen_open(const kg_seen *s, const char *path)
 {
     kg_file *f = kg_open(s->files, path);
-    if (f && (f->device != s->device || f->inode != s->inode || f->size != s->size || f->mtime_ns != s->mtime_ns)) {
+    if (f && !kg_stamp_equal(&f->stamp, &s->stamp)) {
         kg_fail(KG_INPUT, "'%s' has changed since the graph was made", path);
         kg_file_unref(f);
         return NULL;
     }
     return f;
-}
-
-kg_status kg_key_file(kg_infer *x, const kg_file *f)
-{
-    unsigned char hash[32];
-    kg_status s = kg_file_hash(x->files, f, hash);
-    if (s == KG_OK)
-        kg_infer_key(x, hash, sizeof hash);
-    return s;
 }
 
 kg_status kg_frames_check(const char *port, const kg_desc *d)

@@ -25,11 +25,9 @@ size_t kg_png_read_bytes(int64_t width, int64_t height);
 size_t kg_png_write_bytes(int64_t width);
 
 /* A file that infer has looked at, to be opened again by the work: the same one, or an error. */
-typedef struct kg_seen { kg_files *files; uint64_t device, inode, size; int64_t mtime_ns; } kg_seen;
+typedef struct kg_seen { kg_files *files; kg_stamp stamp; } kg_seen;
 void kg_seen_note(kg_seen *s, kg_files *files, const kg_file *f);
 kg_file *kg_seen_open(const kg_seen *s, const char *path);
-/* Adds the content of a small file to the node's key. */
-kg_status kg_key_file(kg_infer *x, const kg_file *f);
 
 /* Frames [height, width, 3] of u8, at least 2x2: what every node of this kind asks of its input. */
 kg_status kg_frames_check(const char *port, const kg_desc *d);

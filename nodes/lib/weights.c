@@ -355,44 +355,31 @@ kg_status kg_checkpoint_need(const kg_checkpoint *ck, const char *name, int rank
     return KG_OK;
 }
 
-/* ---- identity ---- */
+/* ---- for keys ---- */
 
-static int by_offset(const void *a, const void *b)
+int kg_checkpoint_files(const kg_checkpoint *ck) { return ck->shard_count; }
+const kg_file *kg_checkpoint_file(const kg_checkpoint *ck, int i) { return ck->shards[i].file; }
+
+static int shard_of(const kg_checkpoint *ck, const kg_file *file)
 {
-    const kg_range *x = a, *y = b;
-    return x->offset != y->offset ? (x->offset < y->offset ? -1 : 1) : (x->bytes > y->bytes) - (x->bytes < y->bytes);
+    int i = 0;
+    while (i < ck->shard_count && ck->shards[i].file != file)
+        ++i;
+    return i;
 }
 
-static kg_status shard_identity(const kg_checkpoint *ck, const shard *s, unsigned char out[32])
+/* An index may name any shard for a tensor that several of them hold. */
+void kg_checkpoint_layout(const kg_checkpoint *ck, unsigned char out[32])
 {
-    kg_range *ranges = malloc(((size_t)s->table.n + 1) * sizeof *ranges);
-    if (!ranges)
-        return kg_fail(KG_FAILED, "out of memory for the tensors of '%s'", s->file->path);
-    for (int i = 0; i < s->table.n; ++i)
-        ranges[i] = (kg_range){s->table.rows[i].offset, kg_weight_bytes(&s->table.rows[i])};
-    qsort(ranges, (size_t)s->table.n, sizeof *ranges, by_offset);
-    kg_status status = kg_file_identity(ck->files, s->file, s->table.header, ranges, s->table.n, out);
-    free(ranges);
-    return status;
-}
-
-/* Of one file: its own. Of a set: a hash over the shards' in the order of their names, and which tensors are taken from them. */
-kg_status kg_checkpoint_identity(const kg_checkpoint *ck, unsigned char out[32])
-{
+    memset(out, 0, sizeof(kg_key));
     if (ck->shard_count == 1)
-        return shard_identity(ck, &ck->shards[0], out);
+        return;
     kg_hash *h = kg_hash_new();
-    kg_status status = h ? KG_OK : KG_FAILED;
-    for (int i = 0; i < ck->shard_count && !status; ++i) {
-        unsigned char one[32];
-        status = shard_identity(ck, &ck->shards[i], one);
-        kg_hash_bytes(h, one, sizeof one);
-    }
-    for (int i = 0; h && i < ck->count; ++i)
+    for (int i = 0; i < ck->count; ++i) {
+        int shard = shard_of(ck, ck->weights[i].file);
         kg_hash_text(h, ck->weights[i].name);
-    if (h) {
-        kg_key key = kg_hash_done(h);
-        memcpy(out, key.b, sizeof key.b);
+        kg_hash_bytes(h, &shard, sizeof shard);
     }
-    return status;
+    kg_key key = kg_hash_done(h);
+    memcpy(out, key.b, sizeof key.b);
 }

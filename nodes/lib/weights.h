@@ -54,8 +54,10 @@ kg_status kg_checkpoint_need(const kg_checkpoint *ck, const char *name, int rank
  * rows that begin with the pattern). 0 when there are none. */
 int kg_checkpoint_blocks(const kg_checkpoint *ck, const char *pattern);
 
-/* What the file or the set of shards holds: for keys. */
-kg_status kg_checkpoint_identity(const kg_checkpoint *ck, unsigned char out[32]);
+/* For keys: the files that hold the tensors, in the order of their names, and which tensor is taken from which; zero for one file. */
+int kg_checkpoint_files(const kg_checkpoint *ck);
+const kg_file *kg_checkpoint_file(const kg_checkpoint *ck, int i);
+void kg_checkpoint_layout(const kg_checkpoint *ck, unsigned char out[32]);
 
 /* ---- resources ---- */
 typedef struct kg_builder kg_builder;

@@ -88,17 +88,14 @@ static void segments(kg_builder *b, const umt5 *m)
 /* A file of its own is part of the key; the tensor in the weights' file is part of their identity. Takes the file. */
 static kg_status tokenizer_file(kg_infer *x, kg_file *file, umt5 *m)
 {
-    unsigned char hash[32];
     if (!file)
         return kg_error_last()->status;
     m->spiece = file;
     m->spiece_bytes = (size_t)file->size;
     if (file->size > KG_TOKENIZER_MAX)
         return kg_fail(KG_INPUT, "'%s' is no tokenizer: it has %llu bytes", file->path, (unsigned long long)file->size);
-    kg_status status = kg_file_hash(x->files, file, hash);
-    if (!status)
-        kg_infer_key(x, hash, sizeof hash);
-    return status;
+    kg_infer_file(x, file);
+    return kg_error_last()->status;
 }
 
 static kg_status tokenizer_find(kg_infer *x, const kg_checkpoint *ck, const char *path, umt5 *m)

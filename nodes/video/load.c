@@ -47,7 +47,7 @@ static kg_status infer(kg_infer *x)
     if (s == KG_OK)
         s = choose(x, p, &c);
     if (s == KG_OK)
-        s = kg_key_file(x, f);
+        kg_infer_file(x, f);
     kg_seen_note(&p->seen, x->files, f);
     kg_file_unref(f);
     return s;

@@ -116,7 +116,7 @@ static void identities(void)
 {
     kg_cache *c = open_at("ids.sqlite");
     kg_identity_memo memo = kg_cache_memo(c);
-    kg_file f = {.size = 10, .device = UINT64_MAX, .inode = 2, .mtime_ns = 3, .ctime_ns = 4}, g = f;
+    kg_stamp f = {.size = 10, .device = UINT64_MAX, .inode = 2, .mtime_ns = 3, .ctime_ns = 4}, g = f;
     unsigned char id[32] = "identity", got[32];
     CHECK(!memo.find(memo.arg, &f, got));
     memo.store(memo.arg, &f, id);

@@ -1,4 +1,4 @@
-/* Files: what may be opened and written, outputs that are whole or not there, identities. */
+/* Files: what may be opened and written, outputs that are whole or not there, files that change. */
 #include "core/file.h"
 #include "tests/test.h"
 
@@ -319,84 +319,78 @@ static void full_disk(void)
     CHECK(waitpid(child, &status, 0) == child && !status);
 }
 
-/* ---- identities ---- */
+/* ---- files that are open ---- */
 
-typedef struct memo { int finds, stores, known; unsigned char id[32]; uint64_t inode; } memo;
-static int memo_find(void *arg, const kg_file *f, unsigned char out[32])
+/* Shards that hundreds of nodes read are open once each, by whatever name they were found. */
+static void one_descriptor_a_file(void)
 {
-    memo *m = arg;
-    ++m->finds;
-    if (!m->known || m->inode != f->inode)
-        return 0;
-    memcpy(out, m->id, 32);
-    return 1;
-}
-static void memo_store(void *arg, const kg_file *f, const unsigned char id[32])
-{
-    memo *m = arg;
-    ++m->stores;
-    m->known = 1;
-    m->inode = f->inode;
-    memcpy(m->id, id, 32);
-}
-
-enum { HEADER = 100, FIRST = 50000, SECOND = 12 };
-static const kg_range ranges[] = {{HEADER, FIRST}, {HEADER + FIRST, SECOND}};
-
-/* Identity of w.bin after one byte at `where` was turned over (-1: none). */
-static void identity_with(kg_files *f, int64_t where, unsigned char out[32])
-{
-    char *bytes = calloc(1, HEADER + FIRST + SECOND);
-    if (where >= 0)
-        bytes[where] = 1;
-    FILE *w = fopen("w.bin", "w");
-    CHECK(w && fwrite(bytes, 1, HEADER + FIRST + SECOND, w) == HEADER + FIRST + SECOND && !fclose(w));
-    free(bytes);
-    kg_file *file = kg_open(f, "w.bin");
-    CHECK(file && !kg_file_identity(f, file, HEADER, ranges, 2, out));
-    kg_file_unref(file);
+    enum { MANY = 600 };
+    static kg_file *one[MANY], *two[MANY];
+    kg_files *f = with_roots();
+    put("first.bin", "first");
+    put("second.bin", "second");
+    CHECK(!symlink("second.bin", "link.bin"));
+    kg_file *held = kg_open(f, "first.bin");
+    int before = entries("/proc/self/fd");
+    for (int i = 0; i < MANY; ++i) {
+        one[i] = kg_open(f, "first.bin");
+        two[i] = kg_open(f, i % 2 ? "second.bin" : "link.bin");
+    }
+    CHECK(entries("/proc/self/fd") == before + 1, "%d descriptors for two files", entries("/proc/self/fd") - before + 1);
+    char text[8] = "";
+    CHECK(two[0] && strstr(two[0]->path, "link.bin") && !kg_file_read(two[0], 0, text, 6) && !strcmp(text, "second"));
+    kg_files_free(f);                                       /* what is open outlives it */
+    before = entries("/proc/self/fd");
+    for (int i = 0; i < MANY; ++i) {
+        kg_file_unref(one[i]);
+        kg_file_unref(two[i]);
+    }
+    CHECK(entries("/proc/self/fd") == before - 1, "the last one of a file closes it");
+    CHECK(held && !kg_file_read(held, 0, text, 5));
+    kg_file_unref(held);
+    unlink("link.bin");
 }
 
-static void identities(void)
+static void truncated_figures(void)
 {
     kg_files *f = with_roots();
-    unsigned char base[32], other[32];
-    identity_with(f, -1, base);
-    identity_with(f, -1, other);
-    CHECK(!memcmp(base, other, 32));
-    static const int64_t seen[] = {0, HEADER - 1, HEADER + FIRST / 2, HEADER + FIRST, HEADER + FIRST + SECOND - 1};
-    for (size_t i = 0; i < sizeof seen / sizeof *seen; ++i) {
-        identity_with(f, seen[i], other);
-        CHECK(memcmp(base, other, 32), "byte %lld", (long long)seen[i]);
-    }
-    identity_with(f, HEADER, other);                        /* an edge of a tensor is not looked at */
-    CHECK(!memcmp(base, other, 32));
-    kg_file *file = kg_open(f, "w.bin");
-    kg_range beyond = {HEADER, FIRST + SECOND + 1}, wrap = {16, UINT64_MAX - 8};
-    CHECK(kg_file_identity(f, file, HEADER, &beyond, 1, other) == KG_INPUT);
+    put("cut.bin", "0123456789");
+    kg_file *file = kg_open(f, "cut.bin");
+    char text[16];
+    CHECK(kg_file_read(file, 4, text, 9) == KG_INPUT);
+    CHECK(strstr(kg_error_last()->message, "it has 10 bytes, and those from 4 to 13 are asked for, 3 bytes short"), "%s",
+          kg_error_last()->message);
     kg_error_clear();
-    CHECK(kg_file_identity(f, file, HEADER, &wrap, 1, other) == KG_INPUT);
+    CHECK(!truncate("cut.bin", 5));
+    CHECK(kg_file_read(file, 4, text, 6) == KG_INPUT);
+    CHECK(strstr(kg_error_last()->message, "'cut.bin' was changed while it was in use: it had 10 bytes, and now it has 5"), "%s",
+          kg_error_last()->message);
     kg_error_clear();
-    unsigned char whole[32];
-    CHECK(!kg_file_hash(f, file, whole));
-    CHECK(memcmp(whole, base, 32));
     kg_file_unref(file);
     kg_files_free(f);
 }
 
-static void memory_of_identities(void)
+/* Its size as before and its mtime put back, and only a change of what is said about it: each is seen by the next read. */
+static void changed_in_place(void)
 {
     kg_files *f = with_roots();
-    memo m = {0};
-    kg_files_memo(f, &(kg_identity_memo){&m, memo_find, memo_store});
-    unsigned char base[32], other[32];
-    identity_with(f, -1, base);
-    CHECK(m.finds == 1 && !m.stores, "a file written a moment ago is not remembered");
-    usleep(1100000);
-    kg_file *file = kg_open(f, "w.bin");
-    CHECK(!kg_file_identity(f, file, HEADER, ranges, 2, other) && m.stores == 1 && !memcmp(base, other, 32));
-    m.id[0] ^= 1;                                           /* so that an answer from memory is seen */
-    CHECK(!kg_file_identity(f, file, HEADER, ranges, 2, other) && m.finds == 3 && m.stores == 1 && memcmp(base, other, 32));
+    put("live.bin", "before");
+    kg_file *file = kg_open(f, "live.bin");
+    char text[8] = "";
+    CHECK(!kg_file_read(file, 0, text, 6) && !strcmp(text, "before"));
+    put("live.bin", "behind");
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+                                {.tv_sec = file->stamp.mtime_ns / 1000000000, .tv_nsec = file->stamp.mtime_ns % 1000000000}};
+    CHECK(!utimensat(AT_FDCWD, "live.bin", times, 0));
+    CHECK(kg_file_read(file, 0, text, 6) == KG_INPUT && strstr(kg_error_last()->message, "'live.bin' was changed while it was in use"));
+    kg_error_clear();
+    kg_file *again = kg_open(f, "live.bin");
+    CHECK(again && again->stamp.mtime_ns == file->stamp.mtime_ns && !kg_file_read(again, 0, text, 6) && !strcmp(text, "behind"));
+    CHECK(!kg_open_again(f, &(kg_stamp){.inode = 1}, "live.bin") && strstr(kg_error_last()->message, "has changed since"));
+    kg_error_clear();
+    kg_file_unref(again);
+    CHECK((again = kg_open_again(f, &file->stamp, "live.bin")) && again->fd == file->fd, "what is open is found by its stamp");
+    kg_file_unref(again);
     kg_file_unref(file);
     kg_files_free(f);
 }
@@ -412,8 +406,9 @@ int main(void)
     may_write();
     outputs();
     full_disk();
-    identities();
-    memory_of_identities();
+    one_descriptor_a_file();
+    truncated_figures();
+    changed_in_place();
     char command[128];
     snprintf(command, sizeof command, "rm -r '%s'", top);
     CHECK(!chdir("/") && !system(command));

@@ -166,6 +166,45 @@ static void faults(void)
     kg_graph_free(g);
 }
 
+/* A file that is changed in place while a run streams it: the run says so, and keeps nothing that may have come of it. */
+static long changed_at;
+static void change(long n)
+{
+    if (n == changed_at)
+        toy_change(file);
+}
+
+static void changed_while_it_streams(void)
+{
+    for (int late = 0; late < 2; ++late) {
+        toy_device t;
+        toy_cache c = {.face = {&toy_cache_ops}};
+        toy_open(&t, 1 << 30);
+        t.before_read = change;
+        kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_F32});
+        int m = kg_graph_add(g, "toy.weights", NULL, ARGS(arg_text("path", file), arg_int("blocks", BLOCKS), arg_int("width", WIDTH)));
+        int x = kg_graph_add(g, "toy.mix", "main", ARGS(arg_node("model", m, 0), arg_int("steps", 40), arg_int("seed", 3)));
+        kg_graph_want(g, x);
+        kg_plan_options o = {.device = &t.d, .cache = &c.face};
+        kg_plan *p = kg_plan_new(g, &o);
+        o.budget = kg_plan_sum(p).peak_device - (BLOCKS - 3) * WIDTH * 4;
+        kg_plan_free(p);
+        p = kg_plan_new(g, &o);
+        CHECK(p && kg_plan_sum(p).loads > 40, "it does not stream");
+        long first = late ? kg_plan_sum(p).loads - 2 : 1;
+        changed_at = first;
+        kg_run *r;
+        CHECK(toy_go(p, &r) == KG_INPUT);
+        CHECK(strstr(kg_error_last()->message, "'toy_weights.bin' was changed while it was in use"), "%s", kg_error_last()->message);
+        CHECK(!c.results && (late ? c.checkpoints > 3 : !c.checkpoints), "%d results and %d checkpoints", c.results, c.checkpoints);
+        kg_error_clear();
+        kg_run_free(r);
+        kg_plan_free(p);
+        kg_graph_free(g);
+        toy_file(file, BLOCKS * WIDTH);
+    }
+}
+
 static void cancel(void)
 {
     toy_device t;
@@ -196,6 +235,7 @@ int main(void)
     edits();
     keys();
     faults();
+    changed_while_it_streams();
     cancel();
     kg_files_free(files);
     remove(file);

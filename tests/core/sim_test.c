@@ -284,6 +284,46 @@ static void faults(sim_op op)
     printf("%s: %ld calls failed in turn\n", sim_op_name[op], failed);
 }
 
+/* A card reads what stays on the host from the pages of a map, when nobody looks: the run finds that the file was changed before it
+ * keeps a result or a checkpoint, and before a sink gets another frame. */
+static long changed_at;
+static void change(long n)
+{
+    if (n == changed_at)
+        toy_change(file);
+}
+
+static void changed_while_it_stays(void)
+{
+    for (int late = 0; late < 2; ++late) {
+        sim s;
+        toy_cache c = {.face = {&toy_cache_ops}};
+        sim_open(&s, 1 << 30, 3, 0);
+        kg_plan_options o = {.device = &s.d, .cache = &c.face, .host_budget = 1 << 30};
+        int last;
+        kg_graph *g = graph(40, 5, &last);
+        kg_plan *p = kg_plan_new(g, &o);
+        o.budget = kg_plan_sum(p).peak_device - (BLOCKS - 2) * WIDTH * 4;
+        kg_plan_free(p);
+        p = kg_plan_new(g, &o);
+        CHECK(p && kg_plan_sum(p).loads > 80, "it does not stream");
+        s.before_read = change;
+        changed_at = late ? kg_plan_sum(p).loads - 2 : BLOCKS + 2;
+        logged = -1;
+        kg_run *r;
+        CHECK(toy_go(p, &r) == KG_INPUT && s.stayed > 0, "%ld stayed", s.stayed);
+        CHECK(strstr(kg_error_last()->message, "was changed while it was in use"), "%s", kg_error_last()->message);
+        CHECK(c.results == late && !c.sinks && logged < 0 && (late ? c.checkpoints > 3 : !c.checkpoints), "%d results, %d checkpoints",
+              c.results, c.checkpoints);
+        kg_error_clear();
+        kg_run_free(r);
+        kg_plan_free(p);
+        kg_graph_free(g);
+        sim_close(&s);
+        toy_file(file, BLOCKS * WIDTH);
+    }
+}
+
 /* mix on the host, stir on the device, stir on the host. */
 static kg_status between(kg_device *d, kg_device *cpu, unsigned chaos, float *out)
 {
@@ -446,6 +486,7 @@ int main(void)
     files = kg_files_new();
     kg_files_root(files, ".", KG_ROOT_PLAIN);
     same_bits();
+    changed_while_it_stays();
     on_the_host();
     near();
     late_error();

@@ -94,18 +94,29 @@ static void test_shards(kg_files *f)
     test_write("set/model.safetensors.index.json", index, strlen(index));
     kg_checkpoint *ck = kg_checkpoint_open(f, "set");
     CHECK(ck && kg_checkpoint_count(ck) == 2, "%s", kg_error_last()->message);
-    unsigned char one[32], two[32];
+    unsigned char one[32];
     if (ck) {
         const kg_weight *w = kg_checkpoint_find(ck, "y");
         CHECK(w && strstr(w->file->path, "b.safetensors") && !kg_checkpoint_find(ck, "extra"));
-        CHECK(!kg_checkpoint_identity(ck, one));
+        kg_checkpoint_layout(ck, one);
+        CHECK(kg_checkpoint_files(ck) == 2 && kg_checkpoint_file(ck, 1) == w->file);
     }
     kg_checkpoint_free(ck);
-    b.data = data + 1;
+    /* The same shards, and an index that takes a tensor from another of them. */
+    test_tensor both[] = {{"y", "F32", 1, {3}, data}, {"x", "F32", 1, {2}, data + 4}};
+    test_write_safetensors("set/b.safetensors", both, 2, NULL);
+    index = "{\"weight_map\":{\"y\":\"b.safetensors\",\"x\":\"a.safetensors\",\"extra\":\"a.safetensors\"}}";
+    unsigned char from[2][32];
+    for (int i = 0; i < 2; ++i) {
+        test_write("set/other.safetensors.index.json", index, strlen(index));
+        ck = kg_checkpoint_open(f, "set/other.safetensors.index.json");
+        CHECK(ck && kg_checkpoint_files(ck) == 2, "%s", kg_error_last()->message);
+        kg_checkpoint_layout(ck, from[i]);
+        kg_checkpoint_free(ck);
+        index = "{\"weight_map\":{\"y\":\"b.safetensors\",\"x\":\"b.safetensors\",\"extra\":\"a.safetensors\"}}";
+    }
+    CHECK(memcmp(one, from[0], 32) && memcmp(from[0], from[1], 32), "which tensor comes from which shard is part of the key");
     test_write_safetensors("set/b.safetensors", &b, 1, NULL);
-    ck = kg_checkpoint_open(f, "set/model.safetensors.index.json");
-    CHECK(ck && !kg_checkpoint_identity(ck, two) && memcmp(one, two, 32));
-    kg_checkpoint_free(ck);
     index_refused(f, "{\"weight_map\":{\"x\":\"../a.safetensors\"}}", "'../a.safetensors' of tensor 'x' is not a plain file name");
     index_refused(f, "{\"weight_map\":{\"x\":\"/etc/passwd\"}}", "'/etc/passwd'");
     index_refused(f, "{\"weight_map\":{\"x\":\"..\"}}", "plain file name");
