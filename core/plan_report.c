@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/plan_internal.h"
+#include "core/words.h"
 
 const char *kg_plan_interval_name(const kg_plan *p, const kg_interval *v, char *out, size_t n)
 {
@@ -171,7 +172,8 @@ char *kg_plan_text(const kg_plan *p)
     const double mib = 1048576.0;
     kg_plan_summary s = kg_plan_sum(p);
     text t = {0};
-    say(&t, "%-28s %-8s %9s %10s %10s %10s\n", "node", "state", "seconds", "peak MiB", "kept MiB", "stream MiB");
+    char words[KG_WORDS];
+    say(&t, "%-28s %-8s %12s %10s %10s %10s\n", "node", "state", "time", "peak MiB", "kept MiB", "stream MiB");
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_CACHED)
             say(&t, "%-28s %-8s\n", p->graph->node[i]->type->name, "cached");
@@ -185,19 +187,20 @@ char *kg_plan_text(const kg_plan *p)
                 continue;
             const char *state = kg_plan_on_host(p, i) ? "on cpu" : "run";
             if (i == p->unit[u].root)
-                say(&t, "%-28s %-8s %9.1f %10.1f %10.1f %10.1f\n", name, p->node[i].frame.first ? "resume" : state, m.seconds,
-                    (double)m.peak / mib, (double)m.kept / mib, (double)m.streamed / mib);
+                say(&t, "%-28s %-8s %12s %10.1f %10.1f %10.1f\n", name, p->node[i].frame.first ? "resume" : state,
+                    kg_words_seconds(m.seconds, words, sizeof words), (double)m.peak / mib, (double)m.kept / mib, (double)m.streamed / mib);
             else
                 say(&t, "  + %-24s %-8s\n", name, "run");
         }
     }
     const char *name = p->options.device->profile.name;
     double fixed = (double)p->options.device->profile.fixed / mib, arena = (double)s.arena / mib, host = (double)p->host_peak / mib;
+    kg_words_seconds(s.seconds, words, sizeof words);
     if (p->options.device->profile.discrete)
-        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena; on the host %.1f MiB; about %.1f s on %s\n",
-            (double)s.peak_device / mib, fixed, arena, host, s.seconds, name);
+        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena; on the host %.1f MiB; about %s on %s\n",
+            (double)s.peak_device / mib, fixed, arena, host, words, name);
     else
-        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena, %.1f libraries; about %.1f s on %s\n",
-            (double)s.peak_device / mib, fixed, arena, host, s.seconds, name);
+        say(&t, "peak %.1f MiB: %.1f taken before the run, %.1f arena, %.1f libraries; about %s on %s\n",
+            (double)s.peak_device / mib, fixed, arena, host, words, name);
     return t.at;
 }

@@ -42,6 +42,7 @@ void kg_run_push(kg_run *r, const kg_run_event *e)
 void kg_run_push_node(kg_run *r, int node, const char *state, double seconds)
 {
     kg_run_event e = {.kind = KG_E_NODE, .seconds = seconds, .resident = r->plan->tier.busy[r->ctx->tick]};
+    e.rest = r->until[r->plan->trace.n_ticks] - r->until[r->ctx->tick];
     const kg_gnode *n = r->plan->graph->node[node];
     snprintf(e.node, sizeof e.node, "%s", n->type->name);
     snprintf(e.label, sizeof e.label, "%s", n->label);
@@ -123,6 +124,8 @@ void kg_run_poison(kg_run *r, int lane, void *at, size_t bytes)
 }
 
 /* ---- progress ---- */
+double kg_run_after(const kg_run *r, const kg_unit *u) { return r->until[r->plan->trace.n_ticks] - r->until[u->last + 1]; }
+
 /* The oldest scope that was left is finished. */
 static void push_progress(kg_run *r)
 {
@@ -144,6 +147,7 @@ static void push_progress(kg_run *r)
     double all = r->until[u->last + 1] - r->until[u->first], done = r->until[p->tick] - r->until[u->first];
     double elapsed = t - r->clock[p->node].began;
     p->event.seconds = done > 0 ? elapsed * (all - done) / done : r->until[u->last + 1] - r->until[p->tick];
+    p->event.rest = p->event.seconds + kg_run_after(r, u);
     kg_run_push(r, &p->event);
 }
 
@@ -319,13 +323,15 @@ static void *compute_thread(void *arg)
     kg_run_event e = {.kind = KG_E_DONE, .seconds = kg_run_now() - began};
     if (atomic_load(&r->cancelled) && (s != KG_OK || r->error.status != KG_OK))
         r->error = (kg_error){.status = KG_CANCELLED, .message = "cancelled"};
+    if (p->options.cache)
+        p->options.cache->ops->flush(p->options.cache);
+    if (r->error.status == KG_CANCELLED && !p->whole)
+        kg_run_say_kept(r, r->error.hint, sizeof r->error.hint);
     if (r->error.status != KG_OK) {
         e.kind = KG_E_ERROR;
         e.error = r->error;
     }
     r->status = r->error.status;
-    if (p->options.cache)
-        p->options.cache->ops->flush(p->options.cache);
     kg_run_push(r, &e);
     pthread_mutex_lock(&r->lock);
     r->finished = 1;

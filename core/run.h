@@ -46,6 +46,7 @@ typedef struct kg_run_event {
     char scope[32];                /* STEP: name of the scope that counts                                  */
     int64_t i, n;                  /* STEP: i of n finished                                                */
     double seconds;                /* NODE done: taken; STEP: estimated left of this node                  */
+    double rest;                   /* NODE, STEP: estimated left of the whole run                          */
     size_t resident;               /* bytes of the arena in use now                                        */
     kg_error error;                /* ERROR                                                                */
 } kg_run_event;

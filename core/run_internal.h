@@ -92,6 +92,7 @@ struct kg_run {
 };
 
 double kg_run_now(void);
+double kg_run_after(const kg_run *r, const kg_unit *u);            /* planned seconds of work behind a unit        */
 void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms);
 void kg_run_keep_error(kg_run *r);             /* takes this thread's error, if there is one, and stops the run */
 void kg_run_push(kg_run *r, const kg_run_event *e);
@@ -118,5 +119,6 @@ void kg_run_store(kg_run *r, int node);
 void kg_run_took_unit(kg_run *r, int unit);    /* it ended well: its seconds go into the rates of the plan    */
 void kg_run_took_loads(kg_run *r);             /* the copy thread has been joined                           */
 kg_status kg_run_part(kg_run *r, int unit);    /* a unit on the host                                            */
+void kg_run_say_kept(const kg_run *r, char *out, size_t n);        /* of a run that was cancelled, once the writer is done */
 
 #endif

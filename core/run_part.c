@@ -12,12 +12,13 @@ static kg_status give(void *arg, int node, int port, int item, void *dst)
     return kg_run_fetch(r, dst, &r->plan->node[node].values[port].item[item]);
 }
 
-/* Passes its events on until it ends; stops it when the outer run stops. */
-static kg_status follow(kg_run *r, kg_run *inner)
+/* Passes its events on until it ends, after: seconds that come behind it; stops it when the outer run stops. */
+static kg_status follow(kg_run *r, kg_run *inner, double after)
 {
     kg_run_event e = {0};
     while (e.kind != KG_E_DONE && e.kind != KG_E_ERROR) {
         int got = kg_run_poll(inner, &e, 50);
+        e.rest += after;
         if (got && (e.kind == KG_E_NODE || e.kind == KG_E_STEP))
             kg_run_push(r, &e);
         if (!got)
@@ -50,7 +51,7 @@ kg_status kg_run_part(kg_run *r, int unit)
     kg_run *inner = kg_run_start(part);
     if (!inner)
         return kg_error_last()->status;
-    kg_status s = follow(r, inner);
+    kg_status s = follow(r, inner, kg_run_after(r, &r->plan->unit[unit]));
     if (s == KG_OK)
         s = take_values(r, part, unit);
     kg_run_free(inner);

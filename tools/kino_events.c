@@ -3,11 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/plain.h"
+#include "core/words.h"
 #include "kernels/kernel.h"
 #include "tools/kino_cli.h"
+#include "tools/kino_progress.h"
 
 #define MIB 1048576.0
 
@@ -87,8 +90,8 @@ void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d
     kg_plan_summary s = kg_plan_sum(p);
     if (!o->json) {
         if (!o->quiet)
-            fprintf(stderr, "%s: %d nodes to run, %d cached; about %.1f s; peak %.0f MiB\n", d->profile.name, s.nodes, s.cached, s.seconds,
-                    (double)s.peak_device / MIB);
+            fprintf(stderr, "%s: %d nodes to run, %d cached; about %s; peak %.0f MiB\n", d->profile.name, s.nodes, s.cached,
+                    kg_words_seconds(s.seconds, (char[KG_WORDS]){0}, KG_WORDS), (double)s.peak_device / MIB);
         return;
     }
     cJSON *e = cJSON_CreateObject(), *peak = cJSON_CreateObject();
@@ -131,40 +134,95 @@ static void event_json(const kg_run_event *e, size_t peak, size_t reported)
         cJSON_AddNumberToObject(o, "n", (double)e->n);
     }
     cJSON_AddNumberToObject(o, e->kind == KG_E_STEP ? "left" : "seconds", e->seconds);
+    if (e->kind == KG_E_STEP || e->kind == KG_E_NODE)
+        cJSON_AddNumberToObject(o, "rest", e->rest);
     print_json(o);
 }
 
-static void event_text(const kg_run_event *e, int terminal)
+/* What people are told of a run, and when. */
+typedef struct follower {
+    int terminal;                  /* one line there is written over                       */
+    double began, at;              /* of the run; of the last event that counted           */
+    kino_moment moment;
+    kino_pace pace;
+} follower;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void say_moment(const follower *f, const char *before, const char *behind)
+{
+    char line[320];
+    kino_moment_line(&f->moment, line, sizeof line);
+    fputs(before, stderr);
+    kino_print_plain(line, stderr);
+    fputs(behind, stderr);
+}
+
+/* Away from a terminal, with the time of day: the reader comes later. */
+static void say_now_and_then(follower *f)
+{
+    double t = now(), elapsed = t - f->began;
+    f->moment.ago = t - f->at;
+    if (f->terminal || !*f->moment.e.node || !kino_pace_due(&f->pace, elapsed, kino_moment_fraction(&f->moment, elapsed)))
+        return;
+    time_t day = time(NULL);
+    struct tm local;
+    char clock[16] = "";
+    if (localtime_r(&day, &local))
+        strftime(clock, sizeof clock, "%H:%M:%S  ", &local);
+    say_moment(f, clock, "\n");
+}
+
+static void say_node(const follower *f, const kg_run_event *e, const char *what)
 {
     char name[160];
     snprintf(name, sizeof name, e->label[0] ? "%s '%s'" : "%s", e->node, e->label);
-    if (e->kind == KG_E_STEP && terminal)
-        fprintf(stderr, "\r\033[K%s  %s %lld/%lld  %.0f s left  %.0f MiB", name, e->scope, (long long)e->i,
-                (long long)e->n, e->seconds, (double)e->resident / MIB);
+    kg_plain(name);
+    fprintf(stderr, "%s%-28s %12s\n", f->terminal ? "\r\033[K" : "", name, what);
+}
+
+static void event_text(follower *f, const kg_run_event *e)
+{
+    char words[KG_WORDS];
+    if (e->kind == KG_E_STEP || (e->kind == KG_E_NODE && !strcmp(e->state, "run"))) {
+        f->moment = (kino_moment){.e = *e};
+        f->at = now();
+    }
+    if (e->kind == KG_E_STEP && f->terminal)
+        say_moment(f, "\r\033[K", "");
     if (e->kind == KG_E_NODE && !strcmp(e->state, "done"))
-        fprintf(stderr, "%s%-28s %8.2f s\n", terminal ? "\r\033[K" : "", name, e->seconds);
+        say_node(f, e, kg_words_seconds(e->seconds, words, sizeof words));
     if (e->kind == KG_E_NODE && !strcmp(e->state, "cached"))
-        fprintf(stderr, "%s%-28s cached\n", terminal ? "\r\033[K" : "", name);
+        say_node(f, e, "cached");
     if (e->kind == KG_E_DONE)
-        fprintf(stderr, "done in %.2f s\n", e->seconds);
-    if (e->kind == KG_E_ERROR && terminal)
+        fprintf(stderr, "done in %s\n", kg_words_seconds(e->seconds, words, sizeof words));
+    if (e->kind == KG_E_ERROR && f->terminal)
         fputs("\r\033[K", stderr);
 }
 
 kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d)
 {
-    int terminal = kino_steerable(STDERR_FILENO), over = 0, told = 0;
+    int over = 0, told = 0;
+    follower f = {.terminal = kino_steerable(STDERR_FILENO), .began = now()};
     while (!over) {
         kg_run_event e;
         if (kino_interrupted && !told++)
             kg_run_cancel(r);
-        if (!kg_run_poll(r, &e, 50))
-            continue;
-        over = e.kind == KG_E_DONE || e.kind == KG_E_ERROR;
-        if (o->json)
+        int got = kg_run_poll(r, &e, 50);
+        over = got && (e.kind == KG_E_DONE || e.kind == KG_E_ERROR);
+        if (o->json && got)
             event_json(&e, over ? kg_run_peak(r) : 0, over && !strcmp(d->class_name, "cuda") ? kg_cuda_used(d) : 0);
-        else if (!o->quiet)
-            event_text(&e, terminal);
+        if (o->json || o->quiet)
+            continue;
+        if (got)
+            event_text(&f, &e);
+        if (!over)
+            say_now_and_then(&f);
     }
     return kg_run_wait(r);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/param.h"
+#include "core/words.h"
 #include "core/plain.h"
 #include "kernels/kernel.h"
 #include "nodes/lib/provenance.h"
@@ -232,15 +233,15 @@ void kino_cache_options(const kino_options *o, kg_cache_options *c)
 
 static int list_item(void *arg, const kg_cache_item *i)
 {
-    char hex[65];
+    char hex[65], words[KG_WORDS];
     kg_key_hex(&i->row.key, hex);
     if (*(int *)arg)
         printf("{\"key\":\"%s\",\"kind\":\"%s\",\"bytes\":%zu,\"seconds\":%.3f,\"hits\":%" PRId64 ",\"step\":%" PRId64
                "}\n",
                hex, i->row.kind, i->row.bytes, i->row.seconds, i->hits, i->row.step);
     else
-        printf("%.16s  %-18s %10.1f KiB  %8.1f s  %4" PRId64 " hits\n", hex, i->row.kind, (double)i->row.bytes / 1024,
-               i->row.seconds, i->hits);
+        printf("%.16s  %-18s %10.1f KiB  %12s  %4" PRId64 " hits\n", hex, i->row.kind, (double)i->row.bytes / 1024,
+               kg_words_seconds(i->row.seconds, words, sizeof words), i->hits);
     return 0;
 }
 
@@ -262,9 +263,13 @@ static kg_status cache_command(const kino_options *o, kg_cache *c)
             return s;
         fputs(json ? "{\"path\":" : "", stdout);
         print_name(t.path, json);
-        printf(json ? ",\"results\":%" PRId64 ",\"checkpoints\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"saved\":%.1f}\n"
-                    : ": %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes, %.1f s saved\n",
-               t.results, t.checkpoints, t.result_bytes + t.checkpoint_bytes, t.saved);
+        uint64_t bytes = t.result_bytes + t.checkpoint_bytes;
+        if (json)
+            printf(",\"results\":%" PRId64 ",\"checkpoints\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"saved\":%.1f}\n", t.results, t.checkpoints,
+                   bytes, t.saved);
+        else
+            printf(": %" PRId64 " results, %" PRId64 " checkpoints, %" PRIu64 " bytes, %s saved\n", t.results, t.checkpoints, bytes,
+                   kg_words_seconds(t.saved, (char[KG_WORDS]){0}, KG_WORDS));
         return KG_OK;
     }
     if (!strcmp(o->target, "gc")) {

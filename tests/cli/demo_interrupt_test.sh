@@ -51,7 +51,7 @@ for signal in INT TERM; do
     check "the run began" wait_for "nodes to run" err
     kill -$signal $pid
     check "a run of many steps is interrupted" ended
-    says 'kino: cancelled'
+    says 'kino: cancelled' 'kept'          # ctrl_c_says_what_is_kept
     check "no output" [ ! -e clip.mp4 -a ! -e clip.png ]
     check "nothing is left" nothing_left
 done
@@ -63,8 +63,17 @@ check "the run has done what a checkpoint is written for" wait_for '"scope":"ste
 kill -INT $pid
 check "the run was interrupted" ended
 grep -q '"event":"error","status":130' out || fail "the error is an event"
+says "kept: wan.sample 'main' after step " 'the same command goes on from there'
 kino_is 0 "${small[@]}" --steps 60 --json
 check "it goes on from a checkpoint" [ "$(grep -m1 '"event":"step","node":"wan.sample"' out | sed 's/.*"i":\([0-9]*\),.*/\1/')" -gt 1 ]
+
+# Without a cache it says that too.
+rm -f clip.mp4 clip.png
+start --cache none --steps 1000
+check "the run began" wait_for "nodes to run" err
+kill -INT $pid
+check "a run without a cache is interrupted" ended
+says 'nothing is kept: the run has no cache'
 
 # A second one ends at once: here kino waits for a file that nobody writes, and the first one alone does not end that.
 mkfifo nobody
