@@ -41,18 +41,20 @@ char *kino_file_text(const char *path);                      /* malloc; NULL wit
 int kino_value_find(const kino_options *o, const char *name);
 kg_status kino_value_put(kino_options *o, const char *name, char *text);     /* takes text; replaces an earlier one */
 
+int kino_help(const char *command, FILE *to);                /* NULL: all commands; 0: there is no such one */
+kg_status kino_help_near(const char *name);                  /* no such command, and which was meant        */
 kg_status kino_run(kino_options *o);                         /* run, plan, check                            */
 kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d);       /* events until the end        */
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d);
 kg_status kino_from(kino_options *o);                        /* turns --from FILE into script and values    */
 kg_status kino_from_outputs(const kino_options *o, const kg_script_doc *d);  /* refuses outputs that the file named */
 char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d);
-kg_status kino_nodes(const kino_options *o);
-kg_status kino_inspect(const kino_options *o);
-kg_status kino_cache(const kino_options *o);
-kg_status kino_devices(const kino_options *o);
-kg_status kino_version(const kino_options *o);
-kg_status kino_tune(const kino_options *o);
+kg_status kino_nodes(kino_options *o);
+kg_status kino_inspect(kino_options *o);
+kg_status kino_cache(kino_options *o);
+kg_status kino_devices(kino_options *o);
+kg_status kino_version(kino_options *o);
+kg_status kino_tune(kino_options *o);
 kg_status kino_tuned(kg_device *d);                          /* has a card follow what kino tune found for it */
 int kino_config(const char *name, char *out, size_t n);      /* the path of a file of ours there; 0: too long */
 void kino_device_name(const char *before, const kg_device *d, char *out, size_t n);     /* a file's name: "before-NVIDIA-H100" */

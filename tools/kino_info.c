@@ -1,4 +1,4 @@
-/* Commands that only tell: nodes, inspect, cache, version. */
+/* Commands that only tell: inspect, cache, version. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
@@ -15,7 +15,7 @@
 #include "nodes/lib/weights.h"
 #include "tools/kino_cli.h"
 
-kg_status kino_version(const kino_options *o)
+kg_status kino_version(kino_options *o)
 {
     kg_device *d = kg_cpu_new(1);
     const char *av =
@@ -31,129 +31,6 @@ kg_status kino_version(const kino_options *o)
                KG_CUDA_BUILT ? "with" : "without");
     kg_device_free(d);
     return KG_OK;
-}
-
-/* ---- nodes ---- */
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const kg_node_type *const *)a)->name, (*(const kg_node_type *const *)b)->name);
-}
-
-static cJSON *ports_json(const kg_port *p)
-{
-    cJSON *list = cJSON_CreateArray();
-    for (; p && p->name; ++p) {
-        cJSON *o = cJSON_CreateObject();
-        cJSON_AddStringToObject(o, "name", p->name);
-        cJSON_AddStringToObject(o, "kind", p->kind);
-        cJSON_AddBoolToObject(o, "stream", p->flags & KG_STREAM);
-        cJSON_AddBoolToObject(o, "optional", p->flags & KG_OPTIONAL);
-        cJSON_AddBoolToObject(o, "list", p->flags & (KG_LIST | KG_WHOLE));
-        cJSON_AddStringToObject(o, "doc", p->doc);
-        cJSON_AddItemToArray(list, o);
-    }
-    return list;
-}
-
-static const char *type_name(const kg_param *p)
-{
-    static const char *const names[] = {"int", "real", "bool", "text", "choice", "path", "out", "ints"};
-    return names[p->type];
-}
-
-static cJSON *node_json(const kg_node_type *t)
-{
-    cJSON *o = cJSON_CreateObject(), *params = cJSON_CreateArray();
-    void *defaults = calloc(1, t->params_size + 1);
-    kg_params_default(t, defaults);
-    cJSON_AddStringToObject(o, "name", t->name);
-    cJSON_AddStringToObject(o, "doc", t->doc);
-    cJSON_AddNumberToObject(o, "version", t->version);
-    cJSON_AddItemToObject(o, "inputs", ports_json(t->inputs));
-    cJSON_AddItemToObject(o, "outputs", ports_json(t->outputs));
-    for (const kg_param *p = t->params; p && p->name; ++p) {
-        char text[256];
-        cJSON *q = cJSON_CreateObject();
-        kg_param_text(p, defaults, text, sizeof text);
-        cJSON_AddStringToObject(q, "name", p->name);
-        cJSON_AddStringToObject(q, "type", type_name(p));
-        if (!(p->flags & KG_REQUIRED))
-            cJSON_AddStringToObject(q, "default", text);
-        if (p->type == KG_T_CHOICE)
-            cJSON_AddStringToObject(q, "choices", p->def_text);
-        if (p->type == KG_T_INT || p->type == KG_T_REAL) {
-            cJSON_AddNumberToObject(q, "min", p->min);
-            cJSON_AddNumberToObject(q, "max", p->max);
-        }
-        cJSON_AddStringToObject(q, "doc", p->doc);
-        cJSON_AddItemToArray(params, q);
-    }
-    cJSON_AddItemToObject(o, "params", params);
-    kg_params_drop(t, defaults);
-    free(defaults);
-    return o;
-}
-
-static void node_text(const kg_node_type *t)
-{
-    printf("%s: %s\n", t->name, t->doc);
-    for (int out = 0; out < 2; ++out)
-        for (const kg_port *p = out ? t->outputs : t->inputs; p && p->name; ++p)
-            printf("  %-6s %-14s %s%s%s%s  %s\n", out ? "output" : "input", p->name, p->kind, p->flags & KG_STREAM ? " stream" : "",
-                   p->flags & KG_OPTIONAL ? " optional" : "", p->flags & (KG_LIST | KG_WHOLE) ? " list" : "", p->doc);
-    void *defaults = calloc(1, t->params_size + 1);
-    kg_params_default(t, defaults);
-    for (const kg_param *p = t->params; p && p->name; ++p) {
-        char text[256];
-        kg_param_text(p, defaults, text, sizeof text);
-        printf("  param  %-14s %s%s%s%s  %s\n", p->name, type_name(p), p->flags & KG_REQUIRED ? " required" : " = ",
-               p->flags & KG_REQUIRED ? "" : text, p->type == KG_T_CHOICE ? " of " : "",
-               p->type == KG_T_CHOICE ? p->def_text : p->doc);
-    }
-    printf("  param  %-14s %s = %s\n", "device", "choice", "auto of auto|cpu: where the node runs (every node takes it)");
-    kg_params_drop(t, defaults);
-    free(defaults);
-}
-
-kg_status kino_nodes(const kino_options *o)
-{
-    const kg_node_type *const *all;
-    int n = kg_node_types(&all);
-    const kg_node_type **sorted = malloc(((size_t)n + 1) * sizeof *sorted);
-    const char **names = malloc(((size_t)n + 1) * sizeof *names);
-    kg_status s = sorted && names ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
-    if (s == KG_OK) {
-        memcpy(sorted, all, (size_t)n * sizeof *sorted);
-        qsort(sorted, (size_t)n, sizeof *sorted, by_name);
-    }
-    cJSON *list = cJSON_CreateArray();
-    int shown = 0;
-    for (int i = 0; i < n && s == KG_OK; ++i) {
-        names[i] = sorted[i]->name;
-        if (o->target && strcmp(o->target, names[i]))
-            continue;
-        ++shown;
-        if (o->json)
-            cJSON_AddItemToArray(list, node_json(sorted[i]));
-        else if (o->target)
-            node_text(sorted[i]);
-        else
-            printf("%-16s %s\n", names[i], sorted[i]->doc);
-    }
-    if (s == KG_OK && o->target && !shown) {
-        int near = kg_near(o->target, names, n);
-        s = kg_fail(KG_USAGE, "there is no node \"%s\"", o->target);
-        if (near >= 0)
-            kg_hint("did you mean %s?", names[near]);
-    } else if (o->json) {
-        char *text = cJSON_PrintUnformatted(list);
-        puts(text ? text : "[]");
-        free(text);
-    }
-    cJSON_Delete(list);
-    free(sorted);
-    free(names);
-    return s;
 }
 
 /* ---- inspect ---- */
@@ -196,7 +73,7 @@ static void tensors(const kg_checkpoint *ck, int json)
         printf("%d tensors, %.1f MiB\n", kg_checkpoint_count(ck), (double)bytes / 1048576.0);
 }
 
-kg_status kino_inspect(const kino_options *o)
+kg_status kino_inspect(kino_options *o)
 {
     if (!o->target)
         return kg_fail(KG_USAGE, "kino inspect wants a file");
@@ -285,7 +162,7 @@ static kg_status cache_command(const kino_options *o, kg_cache *c)
     return s;
 }
 
-kg_status kino_cache(const kino_options *o)
+kg_status kino_cache(kino_options *o)
 {
     static const char *const words[] = {"ls", "stat", "gc", "verify"};
     int known = 0;

@@ -216,6 +216,8 @@ static kg_status config_file(kino_options *o)
 kg_status kino_options_read(kino_options *o, int argc, char **argv)
 {
     kg_status s = KG_OK;
+    if (argc == 2 && !strcmp(argv[1], "--version"))
+        argv[1] = "version";
     for (int i = 1; i < argc && s == KG_OK; ++i)
         if (!strcmp(argv[i], "-h"))
             o->help = 1;

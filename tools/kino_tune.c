@@ -97,7 +97,7 @@ static kg_status tune_into(const kino_options *o, kg_device *d, char *path)
     return KG_OK;
 }
 
-kg_status kino_tune(const kino_options *o)
+kg_status kino_tune(kino_options *o)
 {
     char path[4096];
     const char *name = o->device && strcmp(o->device, "auto") ? o->device : "cuda";

@@ -26,7 +26,8 @@ static lines run(double seconds, double every)
 static void a_line_a_minute_or_each_five_percent(void)
 {
     lines days = run(35 * 3600, 1), hour = run(3600, 0.25), minutes = run(600, 0.25), minute = run(60, 0.05), moment = run(4.9, 0.05);
-    CHECK(days.least >= 60 && days.most <= 61 && days.part < 0.05 && days.n >= 35 * 59, "%d lines, each %g to %g s", days.n, days.least, days.most);
+    CHECK(days.least >= 60 && days.most <= 61 && days.part < 0.05 && days.n >= 35 * 59, "%d lines, %g to %g s", days.n,
+          days.least, days.most);
     CHECK(hour.most <= 60.5 && hour.part < 0.051 && hour.n >= 59, "%d", hour.n);
     CHECK(minutes.n >= 18 && minutes.n <= 20 && minutes.part < 0.051, "%d", minutes.n);
     CHECK(minute.least >= 5 && minute.n <= 12, "%d", minute.n);
