@@ -12,7 +12,7 @@ return kino.template{
     size = kino.size{ optional = true, doc = "cut to this, as in 832x480" },
     frames = kino.int{ optional = true, min = 1, max = 1025, step = 4, doc = "of a video: so many from its beginning" },
     rounding = kino.choice{ "truncate", "round", default = "truncate", doc = "how values become bytes" },
-    out = kino.out{ optional = true, doc = "file to write: roundtrip.png, of a video roundtrip.mp4" },
+    out = kino.out{ optional = true, doc = "PNG, or of a video MP4, to write; DIR/: roundtrip.png or roundtrip.mp4 there" },
   },
   graph = function(p)
     if not p.image == not p.video then error("one of --image and --video is needed", 0) end
@@ -23,10 +23,12 @@ return kino.template{
     end
     local latent = kino.wan.encode{ vae = vae, frames = frames }
     local back = kino.wan.decode{ vae = vae, latent = latent, rounding = p.rounding }
-    if p.video then
-      return { video = kino.video.save{ video = back, path = p.out or "roundtrip.mp4" } }
+    local out = p.out or ""
+    if out == "" or out:find("/$") then out = out .. (p.video and "roundtrip.mp4" or "roundtrip.png") end
+    if p.video and not (p.frames == 1 and out:lower():find("%.png$")) then
+      return { video = kino.video.save{ video = back, path = out } }
     end
     -- A decoder gives a stream of frames; a sheet of its one frame is the picture.
-    return { image = kino.image.save{ image = kino.image.sheet{ video = back, columns = 1, gap = 0 }, path = p.out or "roundtrip.png" } }
+    return { image = kino.image.save{ image = kino.image.sheet{ video = back, columns = 1, gap = 0 }, path = out } }
   end,
 }

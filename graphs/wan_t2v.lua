@@ -12,7 +12,7 @@ return kino.template{
   params = {
     prompt       = kino.string{ doc = "what the video shows" },
     negative     = kino.string{ NEGATIVE, doc = "what it does not show" },
-    out          = kino.out{ "video.mp4", doc = "MP4 file to write; several seeds give video-SEED.mp4" },
+    out          = kino.out{ "video.mp4", doc = "MP4 file to write, with --frames 1 PNG; several seeds, or DIR/, give video-SEED.mp4" },
     size         = kino.size{ "832x480", doc = "width x height; multiples of 16 unless fit is crop" },
     fit          = kino.choice{ "exact", "crop", default = "exact", doc = "crop: render the next size up, and cut" },
     frames       = kino.int{ 81, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
@@ -45,15 +45,21 @@ return kino.template{
       steps = p.steps, guidance = p.guidance, shift = p.shift, solver = p.solver, schedule = p.schedule, seed = p.seed,
       model_low = low, boundary = low and p.boundary or nil, guidance_low = low and p.guidance_low or nil,
     }
+    local folder = p.out:find("/$")
+    local out, several = folder and p.out .. "video.mp4" or p.out, folder or #p.seed > 1
+    local stem, dot = out:match("^(.*)(%.%w+)$")
+    local picture = p.frames == 1 and out:lower():find("%.png$")
     local vae, videos = kino.wan.vae{ path = p.vae }, {}
     for i, seed in ipairs(p.seed) do
-      local several = #p.seed > 1
-      local latent  = several and kino.latent.pick{ latent = x, index = i - 1 } or x
-      local video   = kino.wan.decode{ vae = vae, latent = latent }
+      local latent = #p.seed > 1 and kino.latent.pick{ latent = x, index = i - 1 } or x
+      local video  = kino.wan.decode{ vae = vae, latent = latent }
       if crop then video = kino.video.crop{ video = video, width = p.size.w, height = p.size.h } end
-      local stem, dot = p.out:match("^(.*)(%.%w+)$")
-      local path = several and (stem or p.out) .. "-" .. seed .. (dot or "") or p.out
-      videos[i] = kino.video.save{ video = video, path = path, fps = p.fps }
+      local path = several and (stem or out) .. "-" .. seed .. (dot or "") or out
+      if picture then                  -- a sheet of one frame is that picture
+        videos[i] = kino.image.save{ image = kino.image.sheet{ video = video, columns = 1, gap = 0 }, path = path }
+      else
+        videos[i] = kino.video.save{ video = video, path = path, fps = p.fps }
+      end
     end
     return videos
   end,

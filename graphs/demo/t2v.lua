@@ -8,7 +8,7 @@ return kino.template{
   params = {
     prompt   = kino.string{ "a red circle moves left over a blue background", doc = "what the video shows" },
     negative = kino.string{ "", doc = "what it does not show" },
-    out      = kino.out{ "demo.mp4", doc = "MP4 file to write; a contact sheet goes beside it, as PNG" },
+    out      = kino.out{ "demo.mp4", doc = "MP4 file to write, a PNG sheet beside it; with --frames 1 a PNG; DIR/: demo.mp4 there" },
     size     = kino.size{ "128x128", doc = "width x height; multiples of 16 unless fit is crop" },
     fit      = kino.choice{ "exact", "crop", default = "exact", doc = "crop: render the next size up, and cut" },
     frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
@@ -34,10 +34,14 @@ return kino.template{
     }
     local video = kino.wan.decode{ vae = kino.wan.vae{ path = p.vae }, latent = latent }
     if crop then video = kino.video.crop{ video = video, width = p.size.w, height = p.size.h } end
+    local out = p.out:find("/$") and p.out .. "demo.mp4" or p.out
+    if p.frames == 1 and out:lower():find("%.png$") then       -- a sheet of one frame is that picture
+      return { image = kino.image.save{ image = kino.image.sheet{ video = video, columns = 1, gap = 0 }, path = out } }
+    end
     local sheet = kino.image.sheet{ video = video, columns = 6 }
     return {
-      video = kino.video.save{ video = video, path = p.out, fps = p.fps },
-      sheet = kino.image.save{ image = sheet, path = p.out:gsub("%.%w+$", "") .. ".png" },
+      video = kino.video.save{ video = video, path = out, fps = p.fps },
+      sheet = kino.image.save{ image = sheet, path = out:gsub("%.%w+$", "") .. ".png" },
     }
   end,
 }

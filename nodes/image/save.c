@@ -18,7 +18,8 @@ static kg_status infer(kg_infer *x)
     if (in->shape[0] > KG_SIDE_MAX || in->shape[1] > KG_SIDE_MAX)
         return kg_fail(KG_USAGE, "the image has %lldx%lld pixels; a side has at most %d", (long long)in->shape[1],
                        (long long)in->shape[0], KG_SIDE_MAX);
-    return kg_files_may_write(x->files, p->path);
+    kg_status s = kg_files_may_write(x->files, p->path);
+    return s == KG_OK && kg_name_end(p->path, "a picture", ".png") < 0 ? KG_USAGE : s;
 }
 
 static kg_status work(void *arg, const kg_tensor *ins, const kg_tensor *outs)
@@ -50,7 +51,7 @@ KG_NODE(image_save) = { /* table */
     .flags = KG_SINK | KG_UNCACHED,
     .params_size = sizeof(params),
     .inputs = KG_PORTS({"image", "image", 0, "8-bit RGB"}),
-    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "PNG file to write")),
+    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "PNG file to write; its name ends in .png")),
     .infer = infer,
     .execute = execute,
 };

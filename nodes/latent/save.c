@@ -14,7 +14,8 @@ static kg_status infer(kg_infer *x)
     p->files = x->files;
     if (!*p->name || !strcmp(p->name, "__metadata__"))
         return kg_fail(KG_USAGE, "name = \"%s\" is no name for a tensor", p->name);
-    return kg_files_may_write(x->files, p->path);
+    kg_status s = kg_files_may_write(x->files, p->path);
+    return s == KG_OK && kg_name_end(p->path, "a latent", ".safetensors") < 0 ? KG_USAGE : s;
 }
 
 static kg_status work(void *arg, const kg_tensor *ins, const kg_tensor *outs)
@@ -46,7 +47,7 @@ KG_NODE(latent_save) = { /* table */
     .flags = KG_SINK | KG_UNCACHED,
     .params_size = sizeof(params),
     .inputs = KG_PORTS({"latent", "latent|embedding", 0, "one tensor"}),
-    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "safetensors file to write"),
+    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "file to write; its name ends in .safetensors"),
                         KG_TEXT(params, name, "latent", 0, "the tensor's name in it")),
     .infer = infer,
     .execute = execute,

@@ -2,7 +2,9 @@
 #include "nodes/lib/media.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 void kg_seen_note(kg_seen *s, kg_files *files, const kg_file *f)
 {
@@ -18,6 +20,25 @@ kg_file *kg_seen_open(const kg_seen *s, const char *path)
         return NULL;
     }
     return f;
+}
+
+int kg_name_end(const char *path, const char *what, const char *ends)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
+    size_t n = dot ? strlen(dot) : 0, m;
+    int at = 0;
+    for (const char *s = ends; *s; s += m + (s[m] == '|'), ++at) {
+        m = strcspn(s, "|");
+        if (n == m && !strncasecmp(dot, s, m))
+            return at;
+    }
+    char list[64] = "";
+    for (const char *s = ends; *s; s += m + (s[m] == '|')) {
+        m = strcspn(s, "|");
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%.*s", s == ends ? "" : s[m] ? ", " : " or ", (int)m, s);
+    }
+    kg_fail(KG_USAGE, "'%s': %s is written to a name that ends in %s, in small or capital letters", path, what, list);
+    return -1;
 }
 
 kg_status kg_frames_check(const char *port, const kg_desc *d)

@@ -29,6 +29,10 @@ typedef struct kg_seen { kg_files *files; kg_stamp stamp; } kg_seen;
 void kg_seen_note(kg_seen *s, kg_files *files, const kg_file *f);
 kg_file *kg_seen_open(const kg_seen *s, const char *path);
 
+/* The place in `ends` (".mp4|.m4v") of what a name ends in, in any case. -1 with an error that says how `what` is written: a file of
+ * one format under the name of another helps nobody. */
+int kg_name_end(const char *path, const char *what, const char *ends);
+
 /* Frames [height, width, 3] of u8, at least 2x2: what every node of this kind asks of its input. */
 kg_status kg_frames_check(const char *port, const kg_desc *d);
 

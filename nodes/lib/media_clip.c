@@ -186,15 +186,26 @@ static const void *display_matrix(const AVStream *s)
 #endif
 }
 
-static const char *warning(const AVStream *s)
+static void warn_add(kg_clip_facts *facts, const char *text)
 {
+    size_t n = strlen(facts->warning);
+    snprintf(facts->warning + n, sizeof facts->warning - n, "%s%s", n ? "; " : "", text);
+}
+
+static void warnings(const kg_clip *c, kg_clip_facts *facts)
+{
+    const AVStream *s = c->demux->streams[c->stream];
     const int32_t *turned = display_matrix(s);
     double angle = turned ? av_display_rotation_get(turned) : 0;
     if (angle > 1 || angle < -1)
-        return "it is to be shown turned; its frames come as they are stored";
+        warn_add(facts, "it is to be shown turned; its frames come as they are stored");
     if (s->codecpar->color_trc == AVCOL_TRC_SMPTE2084 || s->codecpar->color_trc == AVCOL_TRC_ARIB_STD_B67)
-        return "it is HDR; its colours come as they are stored, and look dull";
-    return NULL;
+        warn_add(facts, "it is HDR; its colours come as they are stored, and look dull");
+    for (unsigned i = 0; i < c->demux->nb_streams; ++i)
+        if (c->demux->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO) {
+            warn_add(facts, "its audio is left out");
+            return;
+        }
 }
 
 /* A frame is shown for each packet that the container does not mark as cut off (MP4's edit lists). A container that says how many
@@ -230,7 +241,8 @@ static kg_status facts_of(kg_clip *c, kg_clip_facts *out)
     const AVStream *s = c->demux->streams[c->stream];
     const AVCodecParameters *p = s->codecpar;
     AVRational rate = av_guess_frame_rate(c->demux, c->demux->streams[c->stream], NULL);
-    *out = (kg_clip_facts){.width = p->width, .height = p->height, .frames = count_frames(c), .warning = warning(s)};
+    *out = (kg_clip_facts){.width = p->width, .height = p->height, .frames = count_frames(c)};
+    warnings(c, out);
     if (kg_error_last()->status != KG_OK)
         return kg_error_last()->status;
     if (out->width < 2 || out->height < 2 || out->width > KG_SIDE_MAX || out->height > KG_SIDE_MAX)

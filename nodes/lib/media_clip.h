@@ -14,7 +14,7 @@ typedef struct kg_clip_facts {
     int64_t frames;                /* as the container counts them                                   */
     double rate;                   /* frames a second, on average; 0: not said                       */
     size_t bytes;                  /* host memory that a reader holds at most, beside a frame        */
-    const char *warning;           /* of what is not done with it; NULL: nothing                     */
+    char warning[192];             /* of what is not done with it; "": nothing                       */
 } kg_clip_facts;
 
 /* KG_INPUT with a message that names the file: no video, another codec, a size beyond KG_SIDE_MAX. */

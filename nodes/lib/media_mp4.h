@@ -24,6 +24,7 @@ void kg_mp4_free(kg_mp4 *m);
 /* Host memory that an encoder holds at most. */
 size_t kg_mp4_bytes(int64_t width, int64_t height, int preset);
 
+#define KG_MP4_ENDS ".mp4"
 #define KG_MP4_PRESETS "ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow"
 enum { KG_MP4_MEDIUM = 5 };
 

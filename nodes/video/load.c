@@ -26,7 +26,7 @@ static kg_status choose(kg_infer *x, params *p, const kg_clip_facts *c)
     }
     if (!p->frames)
         p->frames = c->frames - p->first;
-    if (c->warning)
+    if (c->warning[0])
         kg_infer_warn(x, "'%s': %s", p->path, c->warning);
     x->out[0] = kg_desc_tensor("frames", KG_U8, KG_SHAPE(c->height, c->width, 3));
     x->out[0].stream = 1;

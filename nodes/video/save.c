@@ -5,6 +5,8 @@
 #ifdef KG_AV
 
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "core/exec.h"
 #include "nodes/lib/media.h"
@@ -15,6 +17,18 @@ typedef struct state { kg_mp4 *mp4; } state;
 typedef struct job { state *s; const params *p; const char *provenance; int64_t width, height; } job;
 
 static const char *const presets[] = {"ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"};
+
+/* The container follows from the name. */
+static kg_status container(const kg_infer *x, const params *p)
+{
+    if (kg_name_end(p->path, "a video", KG_MP4_ENDS) >= 0)
+        return KG_OK;
+    size_t n = strlen(p->path);
+    if (n > 4 && !strcasecmp(p->path + n - 4, ".png"))
+        kg_hint(x->in[0].chunks > 1 ? "a picture is one frame (with the templates of kino --frames 1), written by image.save"
+                                    : "image.save writes a picture");
+    return KG_USAGE;
+}
 
 static kg_status infer(kg_infer *x)
 {
@@ -32,7 +46,8 @@ static kg_status infer(kg_infer *x)
         kg_infer_warn(x, "H.264 in 4:2:0 has even sides: the last %s of %lldx%lld frames is left out",
                       in->shape[0] % 2 && in->shape[1] % 2 ? "row and column" : in->shape[0] % 2 ? "row" : "column",
                       (long long)in->shape[1], (long long)in->shape[0]);
-    return kg_files_may_write(x->files, p->path);
+    s = kg_files_may_write(x->files, p->path);
+    return s == KG_OK ? container(x, p) : s;
 }
 
 static void destroy(void *arg)
@@ -95,7 +110,7 @@ KG_NODE(video_save) = { /* table */
     .flags = KG_SINK | KG_UNCACHED,
     .params_size = sizeof(params),
     .inputs = KG_PORTS({"video", "frames|image", KG_STREAM, "frames of 8-bit RGB; an odd last row or column is left out"}),
-    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "MP4 file to write"),
+    .params = KG_PARAMS(KG_OUT(params, path, KG_REQUIRED, "MP4 file to write; its name ends in .mp4"),
                         KG_REAL(params, fps, 0, 0, 240, "frames a second; 0: what the video was made for, else 16"),
                         KG_INT(params, crf, 17, 1, 51, 1, "x264's quality: 17 looks like the frames, 23 is smaller"),
                         KG_CHOICE(params, preset, KG_MP4_PRESETS, KG_MP4_MEDIUM, "x264's speed against size")),

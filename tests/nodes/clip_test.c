@@ -148,7 +148,7 @@ static void test_kind(const kind *k)
     }
     kg_file *f = kg_open(files, k->path);
     CHECK(written && kg_clip_look(f, &a) == KG_OK, "%s: %s", k->path, kg_error_last()->message);
-    CHECK(a.width == W && a.height == H && a.frames == FRAMES && fabs(a.rate - 12) < 0.01 && !a.warning, "%s: %dx%d, %d frames, %g",
+    CHECK(a.width == W && a.height == H && a.frames == FRAMES && fabs(a.rate - 12) < 0.01 && !a.warning[0], "%s: %dx%d, %d frames, %g",
           k->path, (int)a.width, (int)a.height, (int)a.frames, a.rate);
     kg_clip *c = kg_clip_open(f);
     for (int t = 0; t < FRAMES && c; ++t)
@@ -252,6 +252,64 @@ static void test_refused(void)
     refused(KG_INPUT, "its video is flv1, which is not read here", "no.mkv", 0, 0);
 }
 
+/* A picture track and a sound track, both as they are: raw video and PCM in QuickTime. */
+static int write_with_audio(const char *path)
+{
+    static uint8_t rgb[3 * W * H], pcm[2 * 2000];
+    AVFormatContext *mux = NULL;
+    avformat_alloc_output_context2(&mux, NULL, NULL, path);
+    AVStream *v = avformat_new_stream(mux, NULL), *a = avformat_new_stream(mux, NULL);
+    v->codecpar->codec_type = AVMEDIA_TYPE_VIDEO;
+    v->codecpar->codec_id = AV_CODEC_ID_RAWVIDEO;
+    v->codecpar->format = AV_PIX_FMT_RGB24;
+    v->codecpar->bits_per_coded_sample = 24;
+    v->codecpar->width = W;
+    v->codecpar->height = H;
+    v->time_base = (AVRational){1, 12};
+    v->avg_frame_rate = (AVRational){12, 1};
+    a->codecpar->codec_type = AVMEDIA_TYPE_AUDIO;
+    a->codecpar->codec_id = AV_CODEC_ID_PCM_S16LE;
+    a->codecpar->sample_rate = 24000;
+    a->codecpar->bits_per_coded_sample = 16;
+    av_channel_layout_default(&a->codecpar->ch_layout, 1);
+    AVPacket *p = av_packet_alloc();
+    int good = avio_open(&mux->pb, path, AVIO_FLAG_WRITE) >= 0 && avformat_write_header(mux, NULL) >= 0;
+    for (int t = 0; t < 2 * FRAMES && good; ++t) {
+        AVStream *s = t % 2 ? a : v;
+        good = av_new_packet(p, t % 2 ? (int)sizeof pcm : (int)sizeof rgb) >= 0;
+        memset(p->data, t % 2 ? 0 : 20 * t, (size_t)p->size);
+        p->stream_index = s->index;
+        p->flags |= AV_PKT_FLAG_KEY;
+        p->duration = 1;
+        p->pts = p->dts = t / 2;
+        av_packet_rescale_ts(p, (AVRational){1, 12}, s->time_base);
+        good = good && av_interleaved_write_frame(mux, p) >= 0;
+    }
+    good = good && av_write_trailer(mux) >= 0;
+    av_packet_free(&p);
+    avio_closep(&mux->pb);
+    avformat_free_context(mux);
+    return good;
+}
+
+static int warned;
+static void count_audio(void *arg, const char *line)
+{
+    (void)arg;
+    warned += strstr(line, "video.load") && strstr(line, "'sound.mov': its audio is left out");
+}
+
+static void test_audio_that_is_dropped_is_said(void)
+{
+    CHECK(write_with_audio("sound.mov"));
+    kg_log_set(count_audio, NULL);
+    kg_graph *g = graph_new();
+    CHECK(ADD(g, "video.load", arg_text("path", "sound.mov")) >= 0, "%s", kg_error_last()->message);
+    CHECK(warned == 1, "warned %d times", warned);
+    kg_graph_free(g);
+    kg_log_set(NULL, NULL);
+}
+
 /* Our MP4 has its index in front: cut anywhere it is refused when the graph is made, or gives fewer frames, never other ones. */
 static void test_cut(void)
 {
@@ -292,6 +350,7 @@ int main(void)
     test_kinds();
     test_node();
     test_refused();
+    test_audio_that_is_dropped_is_said();
     test_cut();
     kg_device_free(device);
     kg_files_free(files);
