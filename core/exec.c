@@ -124,7 +124,14 @@ kg_device *kg_exec_device(kg_exec *x) { return x->ctx->device; }
 int kg_exec_lane(kg_exec *x) { return x->ctx->lane; }
 int64_t kg_first(kg_exec *x) { return x->first; }
 int kg_knob(kg_exec *x, int knob) { return x->type->knobs[knob].value[x->knob[knob]]; }
-const char *kg_provenance(kg_exec *x) { return x->ctx->provenance ? x->ctx->provenance : ""; }
+
+const char *kg_provenance(kg_exec *x)
+{
+    if (!x->provenance && x->ctx->provenance)
+        x->provenance = x->ctx->provenance(x->ctx->provenance_arg, x->node);
+    return x->provenance ? x->provenance : "";
+}
+
 int kg_cancelled(kg_exec *x) { return atomic_load_explicit(x->ctx->stop, memory_order_relaxed); }
 
 /* ---- memory ---- */

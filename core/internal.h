@@ -77,6 +77,7 @@ struct kg_exec {               /* one node's view (a frame)                     
     kg_exec *consumer[KG_STREAM_USERS];        /* of its stream outputs                                      */
     int consumer_port[KG_STREAM_USERS];        /* which output port feeds it                                 */
     int consumers;
+    char *provenance;          /* of its file, once it was asked for                                         */
     kg_warned *warned;         /* what it warned of                                                          */
     int64_t chunks;            /* chunks that it was given                                                   */
 };
@@ -116,7 +117,8 @@ struct kg_ctx {
     const kg_profile *profile;
     struct kg_run *run;        /* wet only                                                                   */
     const kg_plan *plan;
-    const char *provenance;
+    char *(*provenance)(void *arg, int node);
+    void *provenance_arg;
     atomic_int *stop;          /* cancel or failure; never NULL                                              */
     atomic_int own_stop;
     int poison;                /* tests: fresh temporaries are filled with NaN                               */

@@ -327,7 +327,6 @@ static kg_plan *plan_new(kg_graph *g, const kg_plan_options *o)
         p->graph = g;
         p->options = *o;
         p->options.host_budget = o->host_budget ? o->host_budget : kg_plan_host_room();
-        p->provenance = strdup(o->provenance ? o->provenance : "");
         p->count = g->count;
         p->node = calloc((size_t)g->count + 1, sizeof *p->node);
     }
@@ -475,7 +474,6 @@ void kg_plan_free(kg_plan *p)
     free(p->use_bytes);
     free(p->read_bytes);
     free(p->keep_interval);
-    free(p->provenance);
     free(p);
 }
 

@@ -36,7 +36,6 @@ typedef struct kg_unit {
 struct kg_plan {
     kg_graph *graph;
     kg_plan_options options;
-    char *provenance;
     kg_pnode *node;
     int count;
     kg_unit *unit;

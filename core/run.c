@@ -277,7 +277,8 @@ static kg_status work(kg_run *r)
     kg_plan_values(p, p->base);
     kg_ctx *c = r->ctx;
     *c = (kg_ctx){.mode = KG_WET, .device = d, .top = (char *)p->base + p->arena, .trace = &p->trace, .profile = &d->profile,
-                  .run = r, .plan = p, .provenance = p->provenance, .stop = &r->stop, .poison = r->chaos != 0};
+                  .run = r, .plan = p, .provenance = p->options.provenance, .provenance_arg = p->options.provenance_arg,
+                  .stop = &r->stop, .poison = r->chaos != 0};
     c->limit = p->trace.n_ticks ? p->trace.ticks[0].height : 0;
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_CACHED && (p->graph->node[i]->type->flags & KG_SINK))

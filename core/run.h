@@ -20,7 +20,8 @@ typedef struct kg_plan_options {
     int strict;                    /* hits need an equal numerics tag                                      */
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
     int dry;                       /* plan only: cached rows are not read to see whether they are good     */
-    const char *provenance;        /* borrowed; what sinks write into their files; may be NULL             */
+    char *(*provenance)(void *arg, int node);  /* malloc: what a sink writes into its file, asked for when it runs; may be NULL */
+    void *provenance_arg;
     kg_rates *rates;        /* borrowed: what earlier runs took (core/rates.h), and the run adds to it; may be NULL */
     unsigned chaos;                /* tests: random delays on the copy lane, freed slots filled with NaN   */
 } kg_plan_options;

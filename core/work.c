@@ -99,7 +99,8 @@ void kg_frame_drop_state(kg_exec *x)
     if (x->state && x->state_destroy)
         x->state_destroy(x->state);
     free(x->state);
-    x->state = NULL;
+    free(x->provenance);
+    x->state = x->provenance = NULL;
 }
 
 /* ---- checkpoints ---- */

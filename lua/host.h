@@ -14,6 +14,10 @@ struct kg_script {
     kg_files *files;
     char **templates;
     int template_count;
+    const kg_script_text *given;   /* texts instead of files                                               */
+    int given_count;
+    kg_script_text *texts;         /* that were read; owned                                                */
+    int text_count;
     kg_script_limits limits;       /* no zero left                                                         */
     const volatile sig_atomic_t *cancel;
 
@@ -32,6 +36,9 @@ struct kg_script {
 
 /* A script at the other end of `socket`, which is process `pid`: what kg_script_open makes, and tests make without Lua. */
 kg_script *kg_host_new(const char *path, const kg_script_options *o);
+/* The text that stands for a file; NULL: there is none. */
+const kg_script_text *kg_host_given(const kg_script *s, const char *name);
+kg_status kg_host_keep_text(kg_script *s, const char *name, const char *path, const char *text);
 /* One frame from the script's process, within the limits. Payload: s->payload, *bytes. */
 kg_status kg_host_receive(kg_script *s, uint32_t *kind, size_t *bytes);
 kg_status kg_host_send(kg_script *s);          /* what s->out holds                                        */

@@ -52,15 +52,45 @@ kg_script *kg_host_new(const char *path, const kg_script_options *o)
         if (!access(o->templates[i], R_OK | X_OK) && (s->templates[s->template_count] = strdup(o->templates[i])))
             ++s->template_count;
     s->files = o->files;
+    s->given = o->texts;
+    s->given_count = o->text_count;
     s->limits = limits_filled(o->limits);
     s->cancel = o->cancel;
     s->out.most = SENT_MOST;
     return s;
 }
 
+const kg_script_text *kg_host_given(const kg_script *s, const char *name)
+{
+    for (int i = 0; i < s->given_count; ++i)
+        if (!strcmp(s->given[i].name, name))
+            return &s->given[i];
+    return NULL;
+}
+
+kg_status kg_host_keep_text(kg_script *s, const char *name, const char *path, const char *text)
+{
+    for (int i = 0; i < s->text_count; ++i)
+        if (!strcmp(s->texts[i].name, name))
+            return KG_OK;
+    kg_script_text *p = realloc(s->texts, (size_t)(s->text_count + 1) * sizeof *p);
+    if (!p)
+        return kg_fail(KG_FAILED, "out of host memory");
+    s->texts = p;
+    p += s->text_count++;
+    *p = (kg_script_text){strdup(name), strdup(path), strdup(text)};
+    return p->name && p->path && p->text ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+}
+
+const kg_script_text *kg_script_texts(const kg_script *s, int *n)
+{
+    *n = s->text_count;
+    return s->texts;
+}
+
 static kg_status roots(kg_script *s)
 {
-    kg_status status = kg_files_grant(s->files, s->path);
+    kg_status status = kg_host_given(s, "") ? KG_OK : kg_files_grant(s->files, s->path);
     if (status == KG_OK && !access(s->folder, X_OK))       /* if not, opening the script says what is wrong */
         status = kg_files_root(s->files, s->folder, KG_ROOT_PLAIN);
     for (int i = 0; i < s->template_count && status == KG_OK; ++i)
@@ -71,9 +101,10 @@ static kg_status roots(kg_script *s)
 /* The source, into the LOAD frame that waits in s->out. */
 static kg_status source(kg_script *s)
 {
-    kg_file *f = kg_open(s->files, s->path);
-    size_t n = 0;
-    char *text = f ? kg_file_text(f, SOURCE_MOST, &n) : NULL;
+    const kg_script_text *given = kg_host_given(s, "");
+    kg_file *f = given ? NULL : kg_open(s->files, s->path);
+    size_t n = given ? strlen(given->text) : 0;
+    char *text = given ? strdup(given->text) : f ? kg_file_text(f, SOURCE_MOST, &n) : NULL;
     if (text && text[0] == 0x1b)
         kg_fail(KG_USAGE, "%s is compiled Lua; graph scripts are text", s->path);
     else if (text && memchr(text, 0, n))
@@ -82,6 +113,7 @@ static kg_status source(kg_script *s)
         kg_write_begin(&s->out, KG_W_LOAD);
         kg_write_text(&s->out, s->path, strlen(s->path));
         kg_write_text(&s->out, text, n);
+        kg_host_keep_text(s, "", s->path, text);
     }
     free(text);
     kg_file_unref(f);
@@ -121,6 +153,12 @@ void kg_script_close(kg_script *s)
     kg_host_end(s);
     for (int i = 0; i < s->template_count; ++i)
         free(s->templates[i]);
+    for (int i = 0; i < s->text_count; ++i) {
+        free((char *)(uintptr_t)s->texts[i].name);
+        free((char *)(uintptr_t)s->texts[i].path);
+        free((char *)(uintptr_t)s->texts[i].text);
+    }
+    free(s->texts);
     kg_doc_free(s->doc);
     free(s->templates);
     free(s->path);

@@ -22,12 +22,17 @@ typedef struct kg_script_limits {  /* 0: the default                            
     size_t edits;                  /* 16 MiB: all that the script sends                                    */
 } kg_script_limits;
 
+/* The script ("" is its name), or a module by the name that require was given; path is where it was. */
+typedef struct kg_script_text { const char *name, *path, *text; } kg_script_text;
+
 typedef struct kg_script_options {
     kg_files *files;               /* borrowed; open makes the script's folder and the template folders roots of it,
                                       and grants the script: call it before other roots are added, so that a
                                       relative path means the script's folder first                        */
     const char *const *templates;  /* folders in which `require` looks after the script's own; missing ones are passed over */
     int template_count;
+    const kg_script_text *texts;   /* taken instead of files; borrowed until it is closed; may be NULL     */
+    int text_count;
     kg_script_limits limits;
     const volatile sig_atomic_t *cancel;       /* may be NULL; not zero: give up, KG_CANCELLED             */
 } kg_script_options;
@@ -59,6 +64,8 @@ const kg_script_doc *kg_script_describe(kg_script *s);
 /* Builds the graph, and marks what the script returned as wanted; nodes that nothing wanted needs are logged. Describes first
  * when that was not done. */
 kg_status kg_script_build(kg_script *s, const kg_script_value *values, int n, kg_graph *g);
+/* What has been read for it so far: the script and what it required, in this order. */
+const kg_script_text *kg_script_texts(const kg_script *s, int *n);
 void kg_script_close(kg_script *s);
 
 const char *kg_script_type_name(kg_script_type t);             /* "int", "size", ...                       */

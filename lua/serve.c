@@ -93,10 +93,24 @@ static kg_file *template_open(kg_script *s, const char *folder, const char *name
     return kg_open(s->files, full);
 }
 
+static void template_send(kg_script *s, const char *name, const char *shown, const char *text)
+{
+    if (kg_host_keep_text(s, name, shown, text) != KG_OK)
+        return;
+    kg_write_begin(&s->out, KG_W_MODULE);
+    kg_write_text(&s->out, shown, strlen(shown));
+    kg_write_text(&s->out, text, strlen(text));
+}
+
 static void template_text(kg_script *s, const char *name)
 {
     char shown[PATH_MAX];
     size_t n;
+    const kg_script_text *given = kg_host_given(s, name);
+    if (given) {
+        template_send(s, name, given->path, given->text);
+        return;
+    }
     kg_file *f = template_open(s, s->folder, name, shown);
     for (int i = 0; !f && i < s->template_count; ++i)
         f = template_open(s, s->templates[i], name, shown);
@@ -110,11 +124,8 @@ static void template_text(kg_script *s, const char *name)
     char *text = kg_file_text(f, SOURCE_MOST, &n);
     if (text && (text[0] == 0x1b || memchr(text, 0, n)))
         kg_fail(KG_USAGE, "%s is no text; graph scripts are text", shown);
-    else if (text) {
-        kg_write_begin(&s->out, KG_W_MODULE);
-        kg_write_text(&s->out, shown, strlen(shown));
-        kg_write_text(&s->out, text, n);
-    }
+    else if (text)
+        template_send(s, name, shown, text);
     free(text);
     kg_file_unref(f);
 }

@@ -23,6 +23,16 @@ typedef struct kino_options {
     int values, typed;                     /* of them, those that no --from FILE brought come first      */
 } kino_options;
 
+struct cJSON;
+typedef struct kino_made {                 /* what the file of --from says of its making               */
+    struct cJSON *note, *unpacked;         /* NULL: no --from; the texts                               */
+    kg_script_text *texts;
+    int text_count;
+    int named, again;                      /* the script was typed; it is to be made again             */
+    char differ[512];                      /* what is not as it was                                    */
+} kino_made;
+typedef struct kino_note kino_note;        /* what a run writes into its files                         */
+
 extern volatile sig_atomic_t kino_interrupted;
 
 void kino_stdio_open(void);                                  /* first of all: descriptors 0 to 2 are there  */
@@ -46,9 +56,25 @@ kg_status kino_help_near(const char *name);                  /* no such command,
 kg_status kino_run(kino_options *o);                         /* run, plan, check                            */
 kg_status kino_follow(const kino_options *o, kg_run *r, kg_device *d);       /* events until the end        */
 void kino_plan_event(const kino_options *o, const kg_plan *p, const kg_device *d);
-kg_status kino_from(kino_options *o);                        /* turns --from FILE into script and values    */
+kg_status kino_from(kino_options *o, kino_made *m);          /* turns --from FILE into script and values    */
+kg_status kino_made_texts(const kino_options *o, kino_made *m);
+kg_status kino_made_compare(const kino_options *o, kino_made *m);            /* says what is not as it was  */
+/* The part of the graph to build instead of running a script; NULL: more than --out was typed, or an older kino made it. */
+const struct cJSON *kino_made_chain(const kino_options *o, const kino_made *m);
+kg_status kino_made_roots(const kino_options *o, const kino_made *m, kg_files *files);
+void kino_made_values(const kino_made *m);                   /* tells the prompt, the seed ... of this output */
+void kino_made_drop(kino_made *m);
+kg_status kino_roots(const kino_options *o, kg_files *files);                /* --models, --allow, .        */
+/* A sink with all that it needs; place (one a node): where in the array each node is, or -1. */
+struct cJSON *kino_chain(const kg_graph *g, int sink, int *place);
+/* Adds entry `at` and what it needs; what is written goes to `out`. The node's number, or -1 with an error. */
+int kino_chain_build(const struct cJSON *chain, int at, const char *out, kg_graph *g);
 kg_status kino_from_outputs(const kino_options *o, const kg_script_doc *d);  /* refuses outputs that the file named */
-char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d);
+/* script and doc: NULL when no script ran. */
+kino_note *kino_note_new(const kino_options *o, const kg_script *script, const kg_script_doc *doc, const kino_made *m, const kg_graph *g,
+                         const kg_device *d);
+char *kino_note_of(void *note, int node);                    /* for kg_plan_options.provenance              */
+void kino_note_free(kino_note *n);
 kg_status kino_nodes(kino_options *o);
 kg_status kino_inspect(kino_options *o);
 kg_status kino_cache(kino_options *o);

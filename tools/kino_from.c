@@ -1,45 +1,12 @@
-/* What a run wrote names its own making: script, params, models, numerics, version. --from turns that back into a command. */
+/* --from: what a file says of its making, as a command and as values for this one. */
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/graph_internal.h"
 #include "core/plain.h"
 #include "nodes/lib/provenance.h"
 #include "tools/kino_cli.h"
-
-char *kino_provenance(const kino_options *o, const kg_script_doc *doc, const kg_graph *g, const kg_device *d)
-{
-    cJSON *j = cJSON_CreateObject(), *params = cJSON_CreateObject(), *models = cJSON_CreateArray();
-    cJSON_AddStringToObject(j, "kinograph", KINO_VERSION);
-    cJSON_AddStringToObject(j, "script", o->target);
-    for (int i = 0; i < doc->n; ++i) {
-        int v = kino_value_find(o, doc->params[i].name);
-        const char *text = v >= 0 ? o->value[v].text : doc->params[i].def;
-        if (text)
-            cJSON_AddStringToObject(params, doc->params[i].name, text);
-    }
-    cJSON_AddItemToObject(j, "params", params);
-    if (o->precision)
-        cJSON_AddStringToObject(j, "precision", o->precision);
-    for (int i = 0; i < kg_graph_count(g); ++i) {
-        char hex[65];
-        kg_key k;
-        if (!g->node[i]->resource || !kg_graph_identity(g, i, &k))
-            continue;
-        kg_key_hex(&k, hex);
-        cJSON *m = cJSON_CreateObject();
-        cJSON_AddStringToObject(m, "node", kg_graph_type(g, i)->name);
-        cJSON_AddStringToObject(m, "identity", hex);
-        cJSON_AddItemToArray(models, m);
-    }
-    cJSON_AddItemToObject(j, "models", models);
-    cJSON_AddStringToObject(j, "numerics", d->tag);
-    char *text = cJSON_PrintUnformatted(j);
-    cJSON_Delete(j);
-    return text;
-}
 
 static int is_name(const char *s)
 {
@@ -109,21 +76,26 @@ static void print_command(const kino_options *o, FILE *to)
 }
 
 /* With --json stdout holds events and nothing else. */
-kg_status kino_from(kino_options *o)
+kg_status kino_from(kino_options *o, kino_made *m)
 {
     kg_files *files = kg_files_new();
+    m->named = o->target != NULL;
+    m->again = kino_value_find(o, "out") >= 0;
     kg_status s = kg_files_grant(files, o->from);
     kg_file *f = s == KG_OK ? kg_open(files, o->from) : NULL;
     char *text = f ? kg_provenance_read(f) : NULL;
-    cJSON *j = text ? cJSON_Parse(text) : NULL;
-    s = text ? take(o, j) : kg_error_last()->status;
-    if (s == KG_OK)
-        print_command(o, o->json ? stderr : stdout);
-    cJSON_Delete(j);
+    m->note = text ? cJSON_Parse(text) : NULL;
+    s = text ? take(o, m->note) : kg_error_last()->status;
     free(text);
     kg_file_unref(f);
     kg_files_free(files);
-    return s;
+    if (s == KG_OK)
+        s = kino_made_texts(o, m);
+    if (s == KG_OK)
+        print_command(o, o->json ? stderr : stdout);
+    if (s == KG_OK && !m->again && !o->quiet)
+        kino_made_values(m);
+    return s == KG_OK ? kino_made_compare(o, m) : s;
 }
 
 /* An output that the file names was not typed, and what is written is named by who runs it. */

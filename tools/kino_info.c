@@ -101,13 +101,6 @@ kg_status kino_inspect(kino_options *o)
 }
 
 /* ---- cache ---- */
-void kino_cache_options(const kino_options *o, kg_cache_options *c)
-{
-    c->path = o->cache;
-    c->cache_home = getenv("XDG_CACHE_HOME");
-    c->home = getenv("HOME");
-}
-
 static int list_item(void *arg, const kg_cache_item *i)
 {
     char hex[65], words[KG_WORDS];

@@ -199,6 +199,13 @@ int kino_config(const char *name, char *out, size_t n)
     return used > 0 && (size_t)used < n;
 }
 
+void kino_cache_options(const kino_options *o, kg_cache_options *c)
+{
+    c->path = o->cache;
+    c->cache_home = getenv("XDG_CACHE_HOME");
+    c->home = getenv("HOME");
+}
+
 /* return { ram = "8G", models = "/data/models", ... }: the user's own file, run without any library. */
 static kg_status config_file(kino_options *o)
 {

@@ -1,4 +1,5 @@
 /* run, plan and check: script to graph to plan to run. The script's process is forked before any device or thread is there. */
+#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,20 +16,11 @@ typedef struct session {
     kg_cache *cache;
     kg_identity_memo memo;
     kg_graph *graph;
-    char *provenance;
+    kino_made made;
+    const struct cJSON *chain;     /* of --from: built instead of running a script  */
+    kino_note *note;
     kg_rates rates;
 } session;
-
-static kg_status roots(kg_files *f, const char *list, int type)
-{
-    char *copy = strdup(list ? list : ""), *rest = copy;
-    kg_status s = KG_OK;
-    for (char *folder; s == KG_OK && (folder = strsep(&rest, ":"));)
-        if (*folder)
-            s = kg_files_root(f, folder, type);
-    free(copy);
-    return s;
-}
 
 static void help_param(const kg_script_param *p)
 {
@@ -99,21 +91,31 @@ static kg_status open_script(kino_options *o, session *s)
     s->files = kg_files_new();
     kg_files_cancel(s->files, &kino_interrupted);
     static const char *const templates[] = {"graphs"};
-    s->script = kg_script_open(
-        o->target, &(kg_script_options){
-                       .files = s->files, .templates = templates, .template_count = 1, .cancel = &kino_interrupted});
+    if (s->chain)
+        return kino_made_roots(o, &s->made, s->files);
+    s->script = kg_script_open(o->target, &(kg_script_options){.files = s->files,
+                                                               .templates = templates,
+                                                               .template_count = 1,
+                                                               .texts = s->made.named ? NULL : s->made.texts,
+                                                               .text_count = s->made.named ? 0 : s->made.text_count,
+                                                               .cancel = &kino_interrupted});
     if (!s->script || !(s->doc = kg_script_describe(s->script)))
         return kg_error_last()->status;
     if (o->help)
         return KG_OK;
-    kg_status st = roots(s->files, o->models, KG_ROOT_MODELS);
-    if (st == KG_OK)
-        st = roots(s->files, o->allow, KG_ROOT_PLAIN);
-    if (st == KG_OK)
-        st = kg_files_root(s->files, ".", KG_ROOT_PLAIN);
+    kg_status st = kino_roots(o, s->files);
     if (st == KG_OK)
         st = known_values(o, s->doc);
     return st == KG_OK ? kino_from_outputs(o, s->doc) : st;
+}
+
+/* The one output that the file was. */
+static kg_status build_chain(const kino_options *o, session *s)
+{
+    const char *out = o->value[kino_value_find(o, "out")].text;
+    kg_status st = kg_files_grant_out(s->files, out);
+    int node = st == KG_OK ? kino_chain_build(s->chain, cJSON_GetArraySize(s->chain) - 1, out, s->graph) : -1;
+    return node >= 0 ? kg_graph_want(s->graph, node) : kg_error_last()->status;
 }
 
 static kg_status build(kino_options *o, session *s)
@@ -137,8 +139,9 @@ static kg_status build(kino_options *o, session *s)
     int asked_bf16 = o->precision && !strcmp(o->precision, "bf16");      /* nodes on the CPU beside a card: f32 but for that */
     s->graph = kg_graph_new(&(kg_graph_options){
         .files = s->files, .precision = precision, .cpu_precision = asked_bf16 ? KG_PRECISION_BF16 : KG_PRECISION_F32});
-    st = s->graph ? kg_script_build(s->script, o->value, o->values, s->graph) : KG_FAILED;
-    return st;
+    if (!s->graph)
+        return KG_FAILED;
+    return s->chain ? build_chain(o, s) : kg_script_build(s->script, o->value, o->values, s->graph);
 }
 
 static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
@@ -157,8 +160,10 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
         return KG_USAGE;
     if (!p.dry && kg_graph_identify(s->graph) != KG_OK)        /* what is written says from which files it was made */
         return kg_error_last()->status;
-    s->provenance = kino_provenance(o, s->doc, s->graph, s->device);
-    p.provenance = s->provenance;
+    if (!p.dry && !(s->note = kino_note_new(o, s->script, s->doc, &s->made, s->graph, s->device)))
+        return kg_error_last()->status;
+    p.provenance = p.dry ? NULL : kino_note_of;
+    p.provenance_arg = s->note;
     kino_rates_read(&s->rates, s->device);
     p.rates = &s->rates;
     *out = kg_plan_new(s->graph, &p);
@@ -202,15 +207,17 @@ static kg_status choices(const kino_options *o)
 kg_status kino_run(kino_options *o)
 {
     kg_status st = choices(o);
+    session s = {0};
     if (st == KG_OK && o->from) {
-        int again = kino_value_find(o, "out") >= 0;
-        st = kino_from(o);
-        if (st != KG_OK || !again)
+        st = kino_from(o, &s.made);
+        if (st != KG_OK || !s.made.again) {
+            kino_made_drop(&s.made);
             return st;
+        }
+        s.chain = kino_made_chain(o, &s.made);
     }
     if (st == KG_OK && !o->target)
         st = kg_fail(KG_USAGE, "kino %s wants a graph script", o->command);
-    session s = {0};
     if (st == KG_OK)
         st = open_script(o, &s);
     if (st == KG_OK && o->help)
@@ -227,6 +234,7 @@ kg_status kino_run(kino_options *o)
     kg_device_free(s.device);
     kg_device_free(s.cpu);
     kg_files_free(s.files);
-    free(s.provenance);
+    kino_note_free(s.note);
+    kino_made_drop(&s.made);
     return st;
 }

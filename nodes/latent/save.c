@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { NOTE_BYTES = 512 << 10 };       /* of the note, as it is escaped and written: what most take */
+
 typedef struct params { const char *path, *name; kg_files *files; } params;
 typedef struct job { const params *p; const char *provenance; } job;
 
@@ -37,7 +39,7 @@ static kg_status execute(kg_exec *x)
 {
     job j = {.p = kg_params(x), .provenance = kg_provenance(x)};
     kg_tensor in = kg_in(x, 0);
-    return kg_work(x, work, &j, sizeof j, 1, &in, 0, NULL, (64 << 10) + 8 * strlen(j.provenance));
+    return kg_work(x, work, &j, sizeof j, 1, &in, 0, NULL, (64 << 10) + NOTE_BYTES);
 }
 
 KG_NODE(latent_save) = { /* table */

@@ -20,6 +20,8 @@ for file in ../one/clip.mp4 ../one/clip.png; do
     check "$file: the same sheet" same clip.png ../one/clip.png
     kino_is 0 run --from $file --out again.mp4 --cache none
     check "$file: the same frames by --from" same <(content again.mp4) <(content ../one/clip.mp4)
+    # A video is made again alone; from the note of a sheet, a video takes the whole script.
+    [[ $file == *.png ]] || { [[ ! -e again.png ]] || fail "$file: more than the video is made"; kino_is 0 run --from ${file%.*}.png --out again.png --cache none; }
     check "$file: the same sheet by --from" same <(content again.png) <(content ../one/clip.png)
     # What is typed replaces what the file says; with --json stdout holds events alone.
     kino_is 0 run --from $file --out again.mp4 --cache none --fps 10 --json

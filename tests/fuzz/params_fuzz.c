@@ -75,7 +75,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     kg_status s;
     if (data[0] & 1) {
         o.from = path;
-        s = kino_from(&o);
+        o.cache = "none";
+        o.quiet = 1;
+        kino_made m = {0};
+        s = kino_from(&o, &m);
+        kino_made_drop(&m);
     } else
         s = kino_options_read(&o, 4, argv);
     if (!s != (kg_error_last()->status == KG_OK))
