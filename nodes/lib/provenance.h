@@ -2,7 +2,7 @@
  * back.
  *
  * PNG: an uncompressed iTXt chunk with the keyword "kinograph". MP4: the comment tag (moov/udta/meta/ilst/(c)cmt/data), which
- * other programs show too. Safetensors: "kinograph" in __metadata__. */
+ * other programs show too. Safetensors: "kinograph" in __metadata__. What the JSON holds is told in tools/kino_note.c. */
 #ifndef KG_NODES_LIB_PROVENANCE_H
 #define KG_NODES_LIB_PROVENANCE_H
 
