@@ -5,6 +5,7 @@
 #ifndef KG_KERNELS_KERNEL_H
 #define KG_KERNELS_KERNEL_H
 
+#include "core/cache.h"
 #include "core/front.h"
 #include "kernels/ops.h"
 
@@ -67,6 +68,9 @@ kg_status kg_cuda_tune(kg_device *d, double seconds, int (*row)(void *arg, const
 /* The device's tag, then such lines: followed from now on, before the device's first run, and their hash joins its tag. Of another
  * tag: said and left aside. KG_INPUT names a line that is wrong. */
 kg_status kg_cuda_tuned(kg_device *d, const char *text);
+/* Engines that cuDNN compiled are kept there, and later starts take them from it: seconds become milliseconds. NULL: nowhere. The cache is
+ * borrowed, until the device is freed or another is named. Not for other devices. */
+void kg_cuda_keep(kg_device *d, kg_cache *cache);
 #else
 enum { KG_CUDA_BUILT = 0 };
 static inline int kg_cuda_count(void) { return 0; }
@@ -86,6 +90,7 @@ static inline kg_status kg_cuda_tune(kg_device *d, double seconds, int (*row)(vo
     return (void)d, (void)seconds, (void)row, (void)arg, KG_OK;
 }
 static inline kg_status kg_cuda_tuned(kg_device *d, const char *text) { return (void)d, (void)text, KG_OK; }
+static inline void kg_cuda_keep(kg_device *d, kg_cache *cache) { (void)d, (void)cache; }
 #endif
 
 #endif

@@ -135,6 +135,7 @@ static kg_status build(kino_options *o, session *s)
     if (s->cache) {
         s->memo = kg_cache_memo(s->cache);
         kg_files_memo(s->files, &s->memo);
+        kg_cuda_keep(s->device, s->cache);
     }
     int asked_bf16 = o->precision && !strcmp(o->precision, "bf16");      /* nodes on the CPU beside a card: f32 but for that */
     s->graph = kg_graph_new(&(kg_graph_options){
@@ -230,8 +231,8 @@ kg_status kino_run(kino_options *o)
     }
     kg_script_close(s.script);
     kg_graph_free(s.graph);
+    kg_device_free(s.device);          /* it may keep engines in the cache */
     kg_cache_close(s.cache);
-    kg_device_free(s.device);
     kg_device_free(s.cpu);
     kg_files_free(s.files);
     kino_note_free(s.note);

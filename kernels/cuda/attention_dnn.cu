@@ -17,6 +17,7 @@ struct shape { cudnnHandle_t dnn; int64_t nq, nk, heads, d, q_row, k_row, v_row,
 struct plan {
     shape is;
     int64_t most;                              /* of workspace */
+    kg_engine_place place;
     std::once_flag once;
     kg_part tensor[UIDS + 1], operation, graph;
     kg_engine engine;
@@ -75,7 +76,7 @@ static void prepare(plan *p, cudnnHandle_t dnn)
     kg_maker m = {CUDNN_STATUS_SUCCESS};
     char why[256] = "";
     build_graph(&m, p, dnn);
-    kg_engine_find(&p->engine, &m, dnn, &p->graph, p->most);
+    kg_engine_find(&p->engine, &m, dnn, &p->graph, p->most, &p->place);
     if (p->engine.works || p->engine.broken != CUDNN_STATUS_SUCCESS || plans.said.exchange(1))
         return;
     kg_lib.cudnnGetLastErrorString(why, sizeof why);
@@ -118,6 +119,8 @@ static plan *plan_of_call(kg_exec *x, const kg_attention_args *a, bool *is_new)
     }
     p->is = s;
     p->most = (int64_t)kg_dnn_scratch(a);
+    s.dnn = NULL;                          /* what is kept is for every handle */
+    p->place = kg_engine_place_of(x, "attention", &s, sizeof s);
     p->next = plans.first;
     *is_new = true;
     return plans.first = p;

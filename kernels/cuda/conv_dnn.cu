@@ -16,6 +16,7 @@ static const int64_t SUMS = KG_F32;
 struct plan {
     kg_dnn_shape shape;
     cudnnHandle_t owner;               /* the device's */
+    kg_engine_place place;
     std::once_flag once;
     kg_part tensor[8], conv, product, sum[2], add[2], graph;
     kg_engine engine;
@@ -141,13 +142,13 @@ static void make(plan *p, cudnnHandle_t handle)
 {
     kg_maker m = {CUDNN_STATUS_SUCCESS};
     build_graph(&m, p, handle);
-    kg_engine_find(&p->engine, &m, handle, &p->graph, KG_DNN_WORKSPACE);
+    kg_engine_find(&p->engine, &m, handle, &p->graph, KG_DNN_WORKSPACE, &p->place);
     if (!p->engine.works && p->engine.broken == CUDNN_STATUS_SUCCESS)
         refuse(&p->shape);
 }
 
 /* NULL: out of host memory. *is_new: nobody asked for it before; it is not made yet. */
-static plan *plan_of(cudnnHandle_t owner, const kg_dnn_shape *s, bool *is_new)
+static plan *plan_of(kg_exec *x, cudnnHandle_t owner, const kg_dnn_shape *s, bool *is_new)
 {
     std::lock_guard<std::mutex> hold(plans_lock);
     *is_new = false;
@@ -159,6 +160,7 @@ static plan *plan_of(cudnnHandle_t owner, const kg_dnn_shape *s, bool *is_new)
         return NULL;
     p->shape = *s;
     p->owner = owner;
+    p->place = kg_engine_place_of(x, "conv", s, sizeof *s);
     p->next = plans;
     *is_new = true;
     return plans = p;
@@ -183,7 +185,7 @@ void kg_dnn_conv_prepare(kg_exec *x, const kg_dnn_shape *s)
     if (!kg_cuda_is_card(x) || kg_exec_lane(x) != KG_LANE_COMPUTE)
         return;
     bool is_new = false;
-    plan *p = plan_of(kg_cuda_dnn(x), s, &is_new);
+    plan *p = plan_of(x, kg_cuda_dnn(x), s, &is_new);
     cudnnHandle_t own = kg_cuda_dnn_later(x);
     if (is_new)
         kg_cuda_later(x, [p, own] { std::call_once(p->once, make, p, own); });
@@ -193,7 +195,7 @@ int kg_dnn_conv(kg_exec *x, const kg_dnn_shape *s, const kg_dnn_data *d)
 {
     cudnnHandle_t handle = kg_cuda_dnn(x);
     bool is_new = false;
-    plan *p = handle ? plan_of(handle, s, &is_new) : NULL;
+    plan *p = handle ? plan_of(x, handle, s, &is_new) : NULL;
     if (!handle)
         return 1;
     if (!p) {

@@ -6,6 +6,7 @@
 #include "kernels/cuda/cuda.h"
 
 extern "C" {
+#include "core/cache.h"
 #include "core/file.h"
 #include "kernels/cpu/cpu.h"
 }
@@ -70,6 +71,7 @@ struct kg_cuda {
     cublasLtHandle_t lt;
     cudnnHandle_t dnn;
     kg_later later;
+    kg_cache *engines;                 /* borrowed: where cuDNN's are kept between starts, or NULL  */
     void *pool;
     size_t free_at_start;
     void *nvml;                        /* the driver's own account of memory, when it is there     */

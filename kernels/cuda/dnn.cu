@@ -1,6 +1,12 @@
 /* cuDNN's graph interface: descriptors step by step, then an engine from its heuristics. Fixed by graph, card and version of cuDNN
  * (which are in the numerics tag), never by a timing. */
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/dnn.h"
+
+#include <chrono>
+#include <new>
+#include <stdio.h>
+#include <string.h>
 
 enum { CONFIGS = 32, NOTES = 64 };
 
@@ -135,14 +141,92 @@ static int choose(kg_engine *e, cudnnHandle_t handle, const kg_part *graph, int6
     return 0;
 }
 
-void kg_engine_find(kg_engine *e, const kg_maker *m, cudnnHandle_t handle, const kg_part *graph, int64_t most)
+/* ---- kept between starts ---- */
+/* cuDNN writes a plan as text, what it compiled for it included, and reads it in about a millisecond. */
+enum : int64_t { TEXT_MOST = (int64_t)16 << 20 };
+
+void kg_cuda_keep(kg_device *d, kg_cache *cache)
+{
+    if (!strcmp(d->class_name, "cuda"))
+        kg_cuda_of_device(d)->engines = cache;
+}
+
+kg_engine_place kg_engine_place_of(kg_exec *x, const char *op, const void *shape, size_t bytes)
+{
+    kg_engine_place p = {kg_cuda_of(x)->engines, {}};
+    kg_hash *h = p.cache ? kg_hash_new() : NULL;
+    if (!h) {
+        p.cache = NULL;
+        return p;
+    }
+    kg_hash_text(h, "engine 1");
+    kg_hash_text(h, kg_cuda_of(x)->device.tag);
+    kg_hash_text(h, op);
+    kg_hash_bytes(h, shape, bytes);
+    p.key = kg_hash_done(h);
+    return p;
+}
+
+/* What is there and is not taken (of a library that reads no such text, say) is no error: it is looked for, and written anew. */
+static int take(kg_engine *e, cudnnHandle_t handle, int64_t most, const kg_engine_place *place)
+{
+    kg_cache_row row;
+    if (!place->cache || !place->cache->ops->find(place->cache, &place->key, NULL, &row) || strcmp(row.kind, "engine") ||
+        row.bytes > (size_t)TEXT_MOST)
+        return 0;
+    char *text = new (std::nothrow) char[row.bytes + 1];
+    kg_maker m = {text && place->cache->ops->read(place->cache, &row, text) ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM};
+    kg_part execution;
+    int64_t bytes = 0, n = 0;
+    kg_dnn_create(&m, &execution, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    kg_dnn_set(&m, &execution, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
+    kg_dnn_set(&m, &execution, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)row.bytes, text);
+    kg_dnn_finish(&m, &execution);
+    get(&m, &execution, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &bytes);
+    delete[] text;
+    if (!ends(e, &m) || bytes > most)
+        return 0;
+    swap(&e->execution, &execution);
+    return 1;
+}
+
+static void keep(const kg_engine *e, const kg_engine_place *place, double seconds)
+{
+    int64_t n = 0;
+    kg_maker m = {CUDNN_STATUS_SUCCESS};
+    get(&m, &e->execution, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 0, &n, NULL);
+    char *text = m.status == CUDNN_STATUS_SUCCESS && n > 0 && n <= TEXT_MOST ? new (std::nothrow) char[(size_t)n] : NULL;
+    if (!text)
+        return;
+    kg_cache_row row = {};
+    row.key = place->key;
+    row.dtype = KG_U8;
+    row.rank = 1;
+    row.seconds = seconds;
+    snprintf(row.kind, sizeof row.kind, "engine");
+    get(&m, &e->execution, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, n, &n, text);
+    row.shape[0] = n;
+    row.bytes = (size_t)n;
+    if (m.status == CUDNN_STATUS_SUCCESS)
+        place->cache->ops->write(place->cache, &row, text);
+    delete[] text;
+}
+
+void kg_engine_find(kg_engine *e, const kg_maker *m, cudnnHandle_t handle, const kg_part *graph, int64_t most,
+                    const kg_engine_place *place)
 {
     const cudnnBackendHeurMode_t modes[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
+    const auto began = std::chrono::steady_clock::now();
     if (!ends(e, m))
+        return;
+    e->works = take(e, handle, most, place);
+    if (e->works || e->broken != CUDNN_STATUS_SUCCESS)
         return;
     for (cudnnBackendHeurMode_t mode : modes)
         if (!e->works && e->broken == CUDNN_STATUS_SUCCESS)
             e->works = choose(e, handle, graph, most, mode);
+    if (e->works && place->cache)
+        keep(e, place, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
 }
 
 int kg_engine_run(kg_exec *x, const kg_engine *e, cudnnHandle_t handle, int64_t n, const int64_t *names, const void *const *at,

@@ -4,6 +4,10 @@
 
 #include "kernels/cuda/cuda.h"
 
+extern "C" {
+#include "core/cache.h"
+}
+
 struct kg_part {                       /* a descriptor                                                */
     cudnnBackendDescriptor_t d = NULL;
     kg_part() {}
@@ -31,9 +35,15 @@ struct kg_engine {
     int works = 0;
 };
 
-/* The first of cuDNN's own order, best guesses and then fallbacks, that sums in a fixed order, keeps the precision asked for, can be
- * prepared and needs at most `most` bytes of workspace. m: how making the graph ended. */
-void kg_engine_find(kg_engine *e, const kg_maker *m, cudnnHandle_t handle, const kg_part *graph, int64_t most);
+/* Where an engine is kept between starts, and under which key: of the device's tag (card, driver, libraries, epoch) and of what the graph
+ * was made of. It is the engine that the search would find again, so that nothing depends on whether it was there. */
+struct kg_engine_place { kg_cache *cache; kg_key key; };
+kg_engine_place kg_engine_place_of(kg_exec *x, const char *op, const void *shape, size_t bytes);
+
+/* The engine kept at a place, or the first of cuDNN's own order, best guesses and then fallbacks, that sums in a fixed order, keeps the
+ * precision asked for, can be prepared and needs at most `most` bytes of workspace. m: how making the graph ended. */
+void kg_engine_find(kg_engine *e, const kg_maker *m, cudnnHandle_t handle, const kg_part *graph, int64_t most,
+                    const kg_engine_place *place);
 /* 1: queued, or an error of x. handle: of the compute lane. */
 int kg_engine_run(kg_exec *x, const kg_engine *e, cudnnHandle_t handle, int64_t n, const int64_t *names, const void *const *at,
                   const void *workspace, const char *op);
