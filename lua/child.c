@@ -23,6 +23,7 @@
 typedef struct child {
     lua_State *L;
     const kg_script_limits *limits;
+    const char *const *reserved;   /* names that no param may have; ends with NULL                         */
     lua_Alloc alloc;               /* LuaJIT's own                                                         */
     void *alloc_arg;
     int64_t taken;                 /* bytes, of limits->memory                                             */
@@ -272,7 +273,7 @@ static void write_value(child *c, lua_State *L, const char *name, int at)
     kg_where_raise(L);
 }
 
-void kg_child_check_name(lua_State *L, const char *s, size_t n)
+static void check_name(lua_State *L, const char *s, size_t n)
 {
     if (n && n <= KG_EDIT_NAME && !memchr(s, 0, n) && !memchr(s, '\t', n) && kg_plain_is(s))
         return;
@@ -292,7 +293,7 @@ static int f_add(lua_State *L)
         return luaL_error(L, "a plain script is not run when it is described");
     }
     if (m)
-        kg_child_check_name(L, label, m);
+        check_name(L, label, m);
     int pairs = (int)lua_objlen(L, 3) / 2;
     if (pairs > KG_EDIT_ARGS) {
         lua_pushfstring(L, "%s has no more than %d arguments", type, KG_EDIT_ARGS);
@@ -306,7 +307,7 @@ static int f_add(lua_State *L)
         lua_rawgeti(L, 3, 2 * i + 1);
         lua_rawgeti(L, 3, 2 * i + 2);
         const char *name = lua_tolstring(L, -2, &n);
-        kg_child_check_name(L, name, n);
+        check_name(L, name, n);
         kg_write_text(&c->out, name, n);
         write_value(c, L, name, lua_gettop(L));
         lua_pop(L, 2);
@@ -337,7 +338,7 @@ static int f_module(lua_State *L)
     child *c = child_of(L);
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
-    kg_child_check_name(L, name, n);
+    check_name(L, name, n);
     kg_write_begin(&c->out, KG_W_REQUIRE);
     kg_write_text(&c->out, name, n);
     send_frame(c);
@@ -355,6 +356,15 @@ static int f_try(lua_State *L)
     lua_pushboolean(L, !lua_pcall(L, 0, 1, 1));
     lua_replace(L, 1);
     return 2;
+}
+
+/* named(s): an error when s is no name that the engine takes. */
+static int f_named(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+    check_name(L, s, n);
+    return 0;
 }
 
 static int f_rethrow(lua_State *L)
@@ -399,7 +409,8 @@ static int f_freeze_strings(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"raise", f_raise}, {"near", f_near}, {"types", f_types}, {"log", f_log}, {"add", f_add}, {"module", f_module}, {"try", f_try},
-    {"rethrow", f_rethrow}, {"blame", f_blame}, {"keep", f_keep}, {"plain", f_plain}, {"freeze_strings", f_freeze_strings}, {NULL, NULL},
+    {"rethrow", f_rethrow}, {"blame", f_blame}, {"keep", f_keep}, {"named", f_named}, {"plain", f_plain},
+    {"freeze_strings", f_freeze_strings}, {NULL, NULL},
 };
 
 /* Runs an embedded part with the host's table as its argument; leaves its result. */
@@ -409,6 +420,25 @@ static void run_part(lua_State *L, const unsigned char *text, size_t n, int host
         lua_error(L);
     lua_pushvalue(L, host);
     lua_call(L, 1, 1);
+}
+
+/* Into the host's table at index 2: what the wire carries at most, and the names that no param may have. */
+static void set_limits(lua_State *L, const child *c)
+{
+    static const struct { const char *name; int most; } rows[] = {
+        {"name", KG_EDIT_NAME}, {"text", KG_DOC_TEXT}, {"params", KG_DOC_PARAMS}, {"choices", KG_DOC_CHOICES}};
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        lua_pushinteger(L, rows[i].most);
+        lua_setfield(L, -2, rows[i].name);
+    }
+    lua_setfield(L, 2, "most");
+    lua_newtable(L);
+    for (const char *const *name = c->reserved; name && *name; ++name) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, *name);
+    }
+    lua_setfield(L, 2, "reserved");
 }
 
 /* Libraries, host functions, the face; leaves the face. */
@@ -430,6 +460,7 @@ static int state_fill(lua_State *L)
     }
     lua_pushvalue(L, LUA_GLOBALSINDEX);
     lua_setfield(L, 2, "globals");
+    set_limits(L, c);
     run_part(L, kg_lua_params, kg_lua_params_size, 2);
     lua_setfield(L, 2, "params");
     run_part(L, kg_lua_face, kg_lua_face_size, 2);
@@ -479,8 +510,6 @@ static int do_describe(lua_State *L)
     int doc = lua_gettop(L) - 1, all = doc + 1, n = (int)lua_objlen(L, all);
     size_t bytes;
     const char *text = lua_tolstring(L, doc, &bytes);
-    if (n > KG_DOC_PARAMS || bytes > KG_DOC_TEXT || memchr(text, 0, bytes))
-        return luaL_error(L, "a template has at most %d params, and a doc of a page", KG_DOC_PARAMS);
     kg_write_begin(&c->out, KG_W_DECLARED);
     kg_write_text(&c->out, text, bytes);
     kg_write_u32(&c->out, (uint32_t)n);
@@ -539,9 +568,9 @@ static void say_hello(child *c, int walls)
     send_frame(c);
 }
 
-_Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l)
+_Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l, const char *const *reserved)
 {
-    child c = {.limits = l, .out.most = l->edits};
+    child c = {.limits = l, .reserved = reserved, .out.most = l->edits};
     if (!kg_wall_limits(socket, parent, l) || !state_new(&c))
         _exit(1);
     lua_setfield(c.L, LUA_REGISTRYINDEX, "face");

@@ -1,10 +1,9 @@
-/* A template's declarations as the engine hears them: one param of the table that lua/params.lua made, written field by field. */
+/* A template's declarations as the engine hears them: one param of the table that lua/params.lua made and checked,
+ * written field by field. */
 #include "lua/declare.h"
 
 #include <lauxlib.h>
 #include <string.h>
-
-#include "lua/where.h"
 
 static double number_of(lua_State *L, int t, const char *field)
 {
@@ -28,10 +27,6 @@ static int write_field(kg_writer *out, lua_State *L, int t, const char *field)
     size_t n = 0;
     lua_getfield(L, t, field);
     const char *s = lua_tolstring(L, -1, &n);
-    if (s && (memchr(s, 0, n) || n > KG_DOC_TEXT)) {
-        lua_pushfstring(L, "the %s of a param holds a zero byte or is very long", field);
-        kg_where_raise(L);
-    }
     kg_write_text(out, s ? s : "", n);
     lua_pop(L, 1);
     return s != NULL;
@@ -68,7 +63,6 @@ void kg_declare_param(kg_writer *out, lua_State *L, int t)
         size_t bytes;
         lua_rawgeti(L, -1, i);
         const char *s = lua_tolstring(L, -1, &bytes);
-        kg_child_check_name(L, s, bytes);
         kg_write_text(out, s, bytes);
         lua_pop(L, 1);
     }

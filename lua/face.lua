@@ -147,6 +147,7 @@ function kino.template(t)
         end
     end
     if not t.graph then raise("a template needs graph = function(p) ... end") end
+    if #(t.doc or "") > host.most.text or find(t.doc or "", "%z") then raise("doc of a template holds a zero byte or is very long") end
     local v = setmetatable({}, Template)
     templates[v] = { doc = t.doc or "", params = params.list(t.params or {}), graph = t.graph }
     return v
@@ -219,7 +220,6 @@ function face.describe(f)
     if not template then
         host.blame(f, "the script returned " .. show(result) .. ", and should return kino.template{...} or a table of nodes")
     end
-    for _, d in ipairs(template.params) do d.text = params.text(d) end
     return template.doc, template.params
 end
 

@@ -19,6 +19,8 @@ struct kg_script {
     kg_script_text *texts;         /* that were read; owned                                                */
     int text_count;
     kg_script_limits limits;       /* no zero left                                                         */
+    const char *const *reserved;
+    int no_walls;
     const volatile sig_atomic_t *cancel;
 
     unsigned char *payload;        /* of the frame at hand                                                 */
@@ -46,10 +48,12 @@ kg_status kg_host_send(kg_script *s);          /* what s->out holds             
 kg_status kg_host_limit(kg_script *s, int which);
 kg_status kg_host_malformed(kg_script *s);
 void kg_host_end(kg_script *s);
+/* The first word of a script's process: which walls it has. Too few end it, before it is sent the script. */
+kg_status kg_host_greet(kg_script *s);
 /* Answers edits, lines of the log and requires until a frame of kind `until` comes; g may be NULL. */
 kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes);
 
 /* The script's process: never returns (lua/child.c). */
-_Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l);
+_Noreturn void kg_child_main(int socket, pid_t parent, const kg_script_limits *l, const char *const *reserved);
 
 #endif

@@ -2,10 +2,10 @@
 -- A value comes from a command line (text) or from another template (any type); both end in the same place.
 
 local host = ...
-local raise, near = host.raise, host.near
+local raise, near, most, reserved = host.raise, host.near, host.most, host.reserved
 local type, pairs, ipairs, next, tonumber, tostring = type, pairs, ipairs, next, tonumber, tostring
 local floor, abs, huge, fmt, concat, sort = math.floor, math.abs, math.huge, string.format, table.concat, table.sort
-local find, match, gmatch, sub = string.find, string.match, string.gmatch, string.sub
+local find, match, gmatch, gsub, sub = string.find, string.match, string.gmatch, string.gsub, string.sub
 
 local WHOLE = 2 ^ 53 - 1                 -- whole numbers are exact up to here; larger seeds are decimal text
 local SEED = "18446744073709551615"
@@ -15,6 +15,7 @@ local count = 0
 
 local function show(v)
     if type(v) == "string" then
+        v = gsub(v, "%z", "?")           -- or the message would end there
         return #v > 60 and '"' .. sub(v, 1, 57) .. '..."' or '"' .. v .. '"'
     elseif type(v) == "number" then
         return v == floor(v) and abs(v) <= WHOLE and fmt("%d", v) or fmt("%.14g", v)
@@ -151,6 +152,11 @@ local function list(d, v, item, complaint)
     return all
 end
 
+function read.seed(_, v)
+    local s = seed(v)
+    return s, s == nil and "is not a whole number from 0 to 2^64 - 1" or nil
+end
+
 function read.seeds(d, v)
     return list(d, v, function(_, x) return seed(x) end, "is not a list of whole numbers from 0 to 2^64 - 1")
 end
@@ -187,6 +193,31 @@ local function check_fields(kind, t)
     end
 end
 
+-- A bound of a range; math.huge says that there is none.
+local function bound(kind, t, name, none)
+    local v = t[name]
+    if v == nil or v == none then return none end
+    if v ~= v or abs(v) == huge then raise(fmt("%s of kino.%s is %s", name, kind, v ~= v and "not a number" or "infinite")) end
+    if kind ~= "number" and v ~= floor(v) then raise(fmt("%s of kino.%s is %s, and should be a whole number", name, kind, show(v))) end
+    if kind ~= "number" and abs(v) > WHOLE then
+        raise(fmt("%s of kino.%s is beyond 2^53 - 1, the largest exact whole number (kino.seed takes 64 bits)", name, kind))
+    end
+    return v
+end
+
+local function check_range(kind, d)
+    if d.step < 0 or (d.step == 0 and d.given_step) then raise(fmt("step of kino.%s is %s, and should be above 0", kind, show(d.step))) end
+    if d.min > d.max then raise(fmt("min of kino.%s, %s, is above its max, %s", kind, show(d.min), show(d.max))) end
+end
+
+local function check_choices(t)
+    for _, c in ipairs(t) do
+        if type(c) ~= "string" then raise("kino.choice takes words") end
+        host.named(c)
+    end
+    if #t < 1 or #t > most.choices then raise(fmt("kino.choice takes 1 to %d words", most.choices)) end
+end
+
 local function default_of(kind, t)
     if kind == "choice" then
         return t.default
@@ -204,20 +235,22 @@ local function declare(kind, t)
     count = count + 1
     local default = default_of(kind, t)
     local d = { kind = kind, order = count, doc = t.doc or "", optional = t.optional or false, auto = default == "auto",
-                min = t.min or -huge, max = t.max or huge, step = t.step or 0, choices = {} }
+                min = bound(kind, t, "min", -huge), max = bound(kind, t, "max", huge), step = bound(kind, t, "step", 0),
+                given_step = t.step, choices = {} }
     if kind == "choice" then
-        for i, c in ipairs(t) do
-            if type(c) ~= "string" then raise("kino.choice takes words") end
-            d.choices[i] = c
-        end
+        check_choices(t)
+        for i, c in ipairs(t) do d.choices[i] = c end
     elseif kind ~= "int" and kind ~= "number" then
         d.auto = false
     end
-    if d.min > d.max or d.step < 0 then raise(fmt("kino.%s has an empty range", kind)) end
+    check_range(kind, d)
+    if #d.doc > most.text or find(d.doc, "%z") then raise(fmt("doc of kino.%s holds a zero byte or is very long", kind)) end
     if default ~= nil then
         local v, complaint = read[kind](d, default)
         if v == nil then raise(fmt("the default of kino.%s, %s, %s", kind, show(default), complaint)) end
         d.default = v
+        d.text = params.text(d)
+        if #d.text > most.text then raise(fmt("the default of kino.%s is longer than %d bytes", kind, most.text)) end
     end
     declared[d] = true
     return d
@@ -230,10 +263,12 @@ params.kinds = read
 
 -- The declarations of a template as a list, in the order in which they were written.
 function params.list(t)
-    local all = {}
+    local all, choices = {}, 0
     for name, d in pairs(t) do
-        if type(name) ~= "string" or not find(name, "^%l[%l%d_]*$") then
-            raise(fmt("%s is no name of a param: small letters, digits and underscores", show(name)))
+        if type(name) ~= "string" or not find(name, "^%l[%l%d_]*$") or #name > most.name then
+            raise(fmt("%s is no name of a param: small letters, digits and underscores, %d at most", show(name), most.name))
+        elseif reserved[name] then
+            raise(fmt("a param cannot be called %s: --%s is an option of kino itself", name, name))
         elseif not declared[d] then
             raise(fmt('param %s is %s, and should be declared as in kino.string{ doc = "..." }', name, show(d)))
         elseif d.name and d.name ~= name then
@@ -241,7 +276,10 @@ function params.list(t)
         end
         d.name = name
         all[#all + 1] = d
+        choices = choices + #d.choices
     end
+    if #all > most.params then raise(fmt("a template has %d params, and may have %d", #all, most.params)) end
+    if choices > most.choices then raise(fmt("the params of a template have %d choices in all, and may have %d", choices, most.choices)) end
     sort(all, function(a, b) return a.order < b.order end)
     return all
 end

@@ -1,13 +1,16 @@
 /* The life of a script: opened (forked), described, built, closed. See script.h. */
 #include "lua/script.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lua/host.h"
+#include "lua/wall.h"
 
 enum { SOURCE_MOST = 1 << 20, SENT_MOST = 64 << 20 };
 
@@ -56,6 +59,8 @@ kg_script *kg_host_new(const char *path, const kg_script_options *o)
     s->given_count = o->text_count;
     s->limits = limits_filled(o->limits);
     s->cancel = o->cancel;
+    s->reserved = o->reserved;
+    s->no_walls = o->no_walls;
     s->out.most = SENT_MOST;
     return s;
 }
@@ -128,7 +133,7 @@ static kg_status start(kg_script *s)
     pid_t parent = getpid();
     s->pid = fork();
     if (s->pid == 0)
-        kg_child_main(ends[1], parent, &s->limits);
+        kg_child_main(ends[1], parent, &s->limits, s->reserved);
     close(ends[1]);
     s->fd = ends[0];
     return s->pid > 0 ? KG_OK : kg_fail(KG_FAILED, "cannot start a process for a script");
@@ -192,7 +197,7 @@ const kg_script_doc *kg_script_describe(kg_script *s)
     size_t bytes;
     if (s->doc)
         return s->doc;
-    if (end_on(s, kg_host_send(s)) || end_on(s, kg_host_serve(s, NULL, KG_W_DECLARED, &bytes)))
+    if (end_on(s, kg_host_greet(s)) || end_on(s, kg_host_send(s)) || end_on(s, kg_host_serve(s, NULL, KG_W_DECLARED, &bytes)))
         return NULL;
     s->doc = kg_doc_decode(s->payload, bytes);
     if (!s->doc)
@@ -273,8 +278,20 @@ kg_status kg_script_build(kg_script *s, const kg_script_value *values, int n, kg
 
 int kg_script_walls(const kg_script *s) { return s->walls; }
 
+int kg_script_walls_here(void)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (!pid)
+        _exit(kg_wall_up());
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return pid > 0 && WIFEXITED(status) ? WEXITSTATUS(status) & (KG_WALL_LANDLOCK | KG_WALL_SECCOMP) : 0;
+}
+
 const char *kg_script_type_name(kg_script_type t)
 {
-    static const char *const names[KG_S_TYPES] = {"string", "int", "number", "bool", "path", "out", "choice", "seeds", "list", "size"};
+    static const char *const names[KG_S_TYPES] = {"string", "int",  "number", "bool", "path", "out",
+                                                  "choice", "seed", "seeds",  "list", "size"};
     return names[t];
 }

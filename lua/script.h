@@ -34,11 +34,13 @@ typedef struct kg_script_options {
     const kg_script_text *texts;   /* taken instead of files; borrowed until it is closed; may be NULL     */
     int text_count;
     kg_script_limits limits;
+    const char *const *reserved;   /* names that no param of a template may have; ends with NULL; may be NULL */
+    int no_walls;                  /* runs where the kernel closes neither files nor the network, too      */
     const volatile sig_atomic_t *cancel;       /* may be NULL; not zero: give up, KG_CANCELLED             */
 } kg_script_options;
 
 typedef enum kg_script_type {
-    KG_S_STRING, KG_S_INT, KG_S_NUMBER, KG_S_BOOL, KG_S_PATH, KG_S_OUT, KG_S_CHOICE, KG_S_SEEDS, KG_S_LIST, KG_S_SIZE,
+    KG_S_STRING, KG_S_INT, KG_S_NUMBER, KG_S_BOOL, KG_S_PATH, KG_S_OUT, KG_S_CHOICE, KG_S_SEED, KG_S_SEEDS, KG_S_LIST, KG_S_SIZE,
     KG_S_TYPES
 } kg_script_type;
 typedef struct kg_script_param {
@@ -69,8 +71,10 @@ const kg_script_text *kg_script_texts(const kg_script *s, int *n);
 void kg_script_close(kg_script *s);
 
 const char *kg_script_type_name(kg_script_type t);             /* "int", "size", ...                       */
-/* Which walls the kernel gave the script's process; known once it was described. */
+/* Which walls the kernel gave the script's process; known once it was described. Seccomp closes files and the network, Landlock
+ * files alone (of the network it knows TCP, and that not everywhere): without seccomp a script is refused, KG_USAGE. */
 enum { KG_WALL_LANDLOCK = 1, KG_WALL_SECCOMP = 2 };
 int kg_script_walls(const kg_script *s);
+int kg_script_walls_here(void);                                /* which walls this machine gives           */
 
 #endif

@@ -175,11 +175,29 @@ static kg_status ended(kg_script *s, uint32_t kind, size_t bytes)
     return last_word(s, text, way);
 }
 
-static kg_status hello(kg_script *s, size_t bytes)
+/* Neither files nor the network: that is what running a stranger's script stands on. */
+static kg_status walls_hold(kg_script *s)
 {
+    if (s->walls & KG_WALL_SECCOMP || s->no_walls)
+        return KG_OK;
+    kg_host_end(s);
+    kg_fail(KG_USAGE, "%s is not run: %s", s->path,
+            s->walls & KG_WALL_LANDLOCK ? "of the walls around a script this kernel has Landlock, which closes files, and not "
+                                          "seccomp, which closes the network too"
+                                        : "this kernel has none of the walls around a script, neither Landlock nor seccomp");
+    kg_hint("--no-walls runs it without, as any program that you trust");
+    return KG_USAGE;
+}
+
+kg_status kg_host_greet(kg_script *s)
+{
+    size_t bytes;
+    kg_status status = kg_host_serve(s, NULL, KG_W_HELLO, &bytes);
+    if (status)
+        return status;
     kg_reader r = {.at = s->payload, .left = bytes};
     s->walls = (int)(kg_read_u32(&r) & (KG_WALL_LANDLOCK | KG_WALL_SECCOMP));
-    return r.bad || r.left ? kg_host_malformed(s) : KG_OK;
+    return r.bad || r.left ? kg_host_malformed(s) : walls_hold(s);
 }
 
 kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes)
@@ -191,7 +209,6 @@ kg_status kg_host_serve(kg_script *s, kg_graph *g, uint32_t until, size_t *bytes
         if (status || kind == until)
             return status;
         switch (kind) {
-        case KG_W_HELLO: status = hello(s, *bytes); break;
         case KG_W_ADD: status = add(s, g, *bytes); break;
         case KG_W_REQUIRE: status = require(s, *bytes); break;
         case KG_W_LOG:

@@ -134,9 +134,6 @@ static const int allowed[] = { /* table */
     SYS_read, SYS_write, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_futex, SYS_clock_gettime, SYS_rt_sigreturn,
     SYS_rt_sigprocmask, SYS_exit, SYS_exit_group,
 #ifdef KG_SANITIZE
-    SYS_sigaltstack,               /* asked for when an error unwinds the stack */
-#endif
-#ifdef KG_SANITIZE
     SYS_sigaltstack,                           /* asked for at each jump of Lua's error handling */
 #endif
 };
@@ -176,5 +173,6 @@ int kg_wall_up(void)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         return 0;
     int walls = landlock_up() ? KG_WALL_LANDLOCK : 0;
+    bound(RLIMIT_NOFILE, 0, 0);                /* after Landlock, which takes one; the socket is open already */
     return walls | (seccomp_up() ? KG_WALL_SECCOMP : 0);
 }

@@ -1,8 +1,8 @@
 /* The walls around a script's process: built in the child, right after the fork, from the inside. None can be taken down again.
  *
- * Memory, time and descriptors are bounded by any kernel. Landlock (no file, no port) and seccomp (a short list of system calls)
- * come on top where the kernel has them; either alone closes the file system and the network, and so does the want of a
- * descriptor and of any Lua function that could ask for one. */
+ * Memory, time and descriptors are bounded by any kernel: the process has its socket and can open nothing more. Seccomp (a short list of
+ * system calls) closes the file system and the network, Landlock the file system and some ports. A process that broke out of Lua could
+ * undo the bound on descriptors where it runs as root, so the bound alone is no wall. */
 #ifndef KG_LUA_WALL_H
 #define KG_LUA_WALL_H
 

@@ -11,6 +11,7 @@
 #include "tools/kino_number.h"
 
 #define KINO_VALUES 256
+#define KINO_OPTIONS 64
 #define KINO_THREADS 4096
 #define KINO_TEXT (64 << 20)           /* bytes of a text from a file, at most */
 #define KINO_VERSION "0.1.0"
@@ -18,7 +19,7 @@
 typedef struct kino_options {
     const char *command, *target;          /* run; GRAPH.lua                                             */
     const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from, *fault;
-    int strict, force, json, quiet, help, threads;
+    int strict, force, json, quiet, help, no_walls, threads;
     kg_script_value value[KINO_VALUES];    /* --NAME VALUE, in order; files read, memory kept to the end */
     int values, typed;                     /* of them, those that no --from FILE brought come first      */
 } kino_options;
@@ -48,6 +49,7 @@ void kino_error_print(const kino_options *o);                /* the thread's err
 void kino_warning(void *options, const kg_warned *of, const char *text);    /* for kg_warn_set, with --quiet too  */
 void kino_print_plain(const char *s, FILE *to);              /* text of a file: nothing steers a terminal   */
 char *kino_file_text(const char *path);                      /* malloc; NULL with an error; no zero byte in it */
+void kino_option_names(const char *names[KINO_OPTIONS]);     /* all of them, then NULL                      */
 int kino_value_find(const kino_options *o, const char *name);
 kg_status kino_value_put(kino_options *o, const char *name, char *text);     /* takes text; replaces an earlier one */
 

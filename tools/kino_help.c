@@ -6,12 +6,14 @@
 
 #define GRAPH_OPTIONS \
     "  --NAME VALUE            a param of the graph; @FILE reads the value from a file, @@ begins a value with @\n" \
+    "  --set NAME=VALUE        the same, whatever the name\n" \
     "  --params FILE           a JSON object of such values; what is typed comes first\n" \
     "  --models DIR[:DIR]      where model files are looked for, ComfyUI's folders included\n" \
     "  --allow DIR[:DIR]       more folders that the script may read from\n" \
     "  --device auto|cpu|cuda[:N]            what computes; auto is a card where there is one\n" \
     "  --precision auto|f32|bf16|f16         of products and attention; auto: bf16 on a card, f32 on a CPU\n" \
     "  --ram SIZE, --vram SIZE               the budgets: 12G and 12GiB are 12 * 2^30 bytes, 12GB is 12 * 10^9\n" \
+    "  --no-walls              run the script where the kernel has no seccomp to hold it\n" \
     "  --requantize never|fit|speed          may weights be rounded further so that a run fits?\n" \
     "  --threads N             of the CPU; all if you say nothing\n" \
     "  --cache PATH|none       the kept results; ~/.cache/kinograph/cache.sqlite if you say nothing\n" \
@@ -57,7 +59,8 @@ static void list(FILE *to)
           "\n"
           "common: --device auto|cpu|cuda[:N]  --precision auto|f32|bf16|f16  --vram SIZE  --ram SIZE  --cache PATH|none\n"
           "        --models DIR[:DIR]  --allow DIR[:DIR]  --requantize never|fit|speed  --strict  --force  --json  --quiet\n"
-          "        --params FILE  --threads N; SIZE like 1.5G (2^30; so is GiB, GB is 10^9); --NAME @FILE reads the value from a file\n"
+          "        --params FILE  --set NAME=VALUE  --threads N  --no-walls\n"
+          "        SIZE like 1.5G (2^30; so is GiB, GB is 10^9); --NAME @FILE reads the value from a file\n"
           "exit status: 0 done, 1 failed, 2 wrong usage or script, 3 no plan fits, 4 bad input file, 130 cancelled\n", to);
 }
 

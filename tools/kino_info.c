@@ -17,6 +17,8 @@
 
 kg_status kino_version(kino_options *o)
 {
+    int walls = kg_script_walls_here();          /* a process of its own, before there are threads */
+    int landlock = walls & KG_WALL_LANDLOCK, seccomp = walls & KG_WALL_SECCOMP;
     kg_device *d = kg_cpu_new(1);
     const char *av =
 #ifdef KG_AV
@@ -25,10 +27,13 @@ kg_status kino_version(kino_options *o)
         "without";
 #endif
     if (o->json)
-        printf("{\"version\":\"%s\",\"numerics\":\"%s\"}\n", KINO_VERSION, d ? d->tag : "");
+        printf("{\"version\":\"%s\",\"numerics\":\"%s\",\"walls\":{\"seccomp\":%s,\"landlock\":%s}}\n", KINO_VERSION, d ? d->tag : "",
+               seccomp ? "true" : "false", landlock ? "true" : "false");
     else
-        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.load, video.save), %s CUDA\n", KINO_VERSION, d ? d->tag : "", av,
-               KG_CUDA_BUILT ? "with" : "without");
+        printf("kinograph %s\nnumerics %s\n%s FFmpeg (video.load, video.save), %s CUDA\n"
+               "walls around scripts: %s (files and network), %s (files)%s\n", KINO_VERSION, d ? d->tag : "", av,
+               KG_CUDA_BUILT ? "with" : "without", seccomp ? "seccomp" : "no seccomp", landlock ? "Landlock" : "no Landlock",
+               seccomp ? "" : ": scripts are refused without --no-walls");
     kg_device_free(d);
     return KG_OK;
 }

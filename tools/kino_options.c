@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +19,22 @@ static const struct { const char *name; size_t at; } texts[] = {
     {"params", offsetof(kino_options, params)}, {"from", offsetof(kino_options, from)}, {"fault", offsetof(kino_options, fault)}};
 static const struct { const char *name; size_t at; } flags[] = {
     {"strict", offsetof(kino_options, strict)}, {"force", offsetof(kino_options, force)}, {"json", offsetof(kino_options, json)},
-    {"quiet", offsetof(kino_options, quiet)}, {"help", offsetof(kino_options, help)}};
+    {"quiet", offsetof(kino_options, quiet)}, {"help", offsetof(kino_options, help)}, {"no-walls", offsetof(kino_options, no_walls)}};
+static const char *const others[] = {"threads", "set"};          /* read by hand                          */
+
+void kino_option_names(const char *names[KINO_OPTIONS])
+{
+    enum { TEXTS = sizeof texts / sizeof *texts, FLAGS = sizeof flags / sizeof *flags, OTHERS = sizeof others / sizeof *others };
+    _Static_assert(TEXTS + FLAGS + OTHERS < KINO_OPTIONS, "no room for the NULL at the end");
+    int n = 0;
+    for (int i = 0; i < TEXTS; ++i)
+        names[n++] = texts[i].name;
+    for (int i = 0; i < FLAGS; ++i)
+        names[n++] = flags[i].name;
+    for (int i = 0; i < OTHERS; ++i)
+        names[n++] = others[i];
+    names[n] = NULL;
+}
 
 /* What was read of it so far grows by the next piece; 0 at the end, or when there is too much or memory is out. */
 static size_t read_more(FILE *f, char **text, size_t *n, size_t *cap)
@@ -98,6 +114,16 @@ static kg_status value_typed(kino_options *o, const char *name, const char *text
     return kino_value_put(o, name, from_file);
 }
 
+/* --set NAME=VALUE: a param, whatever options there are or will be. */
+static kg_status set_typed(kino_options *o, const char *text)
+{
+    size_t n = strcspn(text, "=");
+    char *name = n && text[n] ? strndup(text, n) : NULL;
+    kg_status s = name ? value_typed(o, name, text + n + 1) : kg_fail(KG_USAGE, "--set wants NAME=VALUE, not \"%s\"", text);
+    free(name);
+    return s;
+}
+
 /* Where the text of this option is kept; NULL: there is no such option. */
 static const char **text_of(kino_options *o, const char *name)
 {
@@ -145,6 +171,8 @@ static kg_status option(kino_options *o, char **argv, int argc, int *i)
         o->threads = (int)n;
         return s;
     }
+    if (!strcmp(name, "set"))
+        return set_typed(o, value);
     const char **text = text_of(o, name);
     if (!text)
         return value_typed(o, name, value);
@@ -178,9 +206,22 @@ static int config_entry(kino_options *o, lua_State *l)
     return text != NULL;
 }
 
+/* Every so many instructions: whoever waits for a file that loops for ever may end it. */
+static void look_up(lua_State *l, lua_Debug *d)
+{
+    (void)d;
+    if (kino_interrupted)
+        luaL_error(l, "cancelled");
+}
+
 static kg_status config_read(kino_options *o, lua_State *l, const char *path)
 {
-    if (luaL_loadfile(l, path) || lua_pcall(l, 0, 1, 0))
+    luaJIT_setmode(l, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);          /* compiled loops look up never */
+    lua_sethook(l, look_up, LUA_MASKCOUNT, 10000);
+    int bad = luaL_loadfile(l, path) || lua_pcall(l, 0, 1, 0);
+    if (bad && kino_interrupted)
+        return kg_fail(KG_CANCELLED, "cancelled");
+    if (bad)
         return kg_fail(KG_INPUT, "%s: %s", path, lua_tostring(l, -1));
     if (!lua_istable(l, -1))
         return kg_fail(KG_INPUT, "%s must return a table of options", path);

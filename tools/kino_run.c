@@ -91,6 +91,8 @@ static kg_status open_script(kino_options *o, session *s)
     s->files = kg_files_new();
     kg_files_cancel(s->files, &kino_interrupted);
     static const char *const templates[] = {"graphs"};
+    const char *names[KINO_OPTIONS];
+    kino_option_names(names);
     if (s->chain)
         return kino_made_roots(o, &s->made, s->files);
     s->script = kg_script_open(o->target, &(kg_script_options){.files = s->files,
@@ -98,6 +100,8 @@ static kg_status open_script(kino_options *o, session *s)
                                                                .template_count = 1,
                                                                .texts = s->made.named ? NULL : s->made.texts,
                                                                .text_count = s->made.named ? 0 : s->made.text_count,
+                                                               .reserved = names,
+                                                               .no_walls = o->no_walls,
                                                                .cancel = &kino_interrupted});
     if (!s->script || !(s->doc = kg_script_describe(s->script)))
         return kg_error_last()->status;

@@ -17,7 +17,7 @@ return kino.template{
     shift    = kino.number{ 3, min = 0.01, max = 100, doc = "shift of the schedule" },
     solver   = kino.choice{ "unipc", "dpm++", "euler", default = "unipc", doc = "the solver" },
     schedule = kino.choice{ "official", "diffusers", default = "official", doc = "whose timesteps" },
-    seed     = kino.int{ 0, min = 0, doc = "another seed gives another video" },
+    seed     = kino.seed{ 0, doc = "another seed gives another video" },
     fps      = kino.number{ 8, min = 1, max = 240, doc = "frames a second" },
     model        = kino.path{ "wan_demo.safetensors.index.json", doc = "transformer" },
     text_encoder = kino.path{ "umt5_demo.safetensors", doc = "text encoder" },

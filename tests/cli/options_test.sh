@@ -37,6 +37,18 @@ refused 2 'did you mean --text?' check say.lua --picture p.png --params params.j
 echo '{"text":' >params.json
 refused 4 'params.json is no JSON object' check say.lua --params params.json
 
+# ---- params named like an option; --set reaches any param ----
+for name in ram device models json quiet help set threads from force; do
+    printf 'return kino.template{ graph = print,\n params = { %s = kino.string{ "" } } }' $name >like.lua
+    refused 2 "like.lua:1: a param cannot be called $name: --$name is an option of kino itself" check like.lua
+done
+given 'text=a=b	count=4' --set text=a=b --set=count=4
+given 'text=from a file' --set text=@words.txt
+given 'text=	' --set text=
+refused 2 '--set wants NAME=VALUE, not "text"' check say.lua --set text
+refused 2 '--set wants NAME=VALUE, not "=3"' check say.lua --set =3
+refused 2 'say.lua has no param --txet' check say.lua --set txet=3
+
 # ---- the config file ----
 config() { mkdir -p config/kinograph; printf '%s\n' "$1" >config/kinograph/config.lua; }
 mkdir m
@@ -57,6 +69,15 @@ config 'return {'
 refused 4 'config.lua:' check say.lua
 config 'return { cache = os.getenv("HOME") }'
 refused 4 "attempt to index global 'os'" check say.lua
+# one that loops for ever heeds the first TERM
+config 'while true do end'
+checks=$((checks + 1))
+"$kino" check say.lua 2>err &
+sleep 0.3
+kill $!
+wait $!
+[[ $? -eq 130 ]] || fail "a config file that loops did not end with 130"
+says 'kino: cancelled'
 rm -r config
 
 # ---- what is said where ----

@@ -23,7 +23,9 @@ refused 2 'did you mean kino run?' rnu x
 refused 2 'wants a graph script' run
 refused 2 'did you mean --prompt?' run "$t2v" --promt x
 refused 2 'param frames: "82" is out of range: 1 to 1025 in steps of 4; the nearest are 81 and 85' run "$t2v" --frames 82
-refused 2 'param seed: "-1" is out of range' run "$t2v" --seed -1
+refused 2 'param seed: "-1" is not a whole number from 0 to 2^64 - 1' run "$t2v" --seed -1
+refused 2 'param seed: "18446744073709551616" is not a whole number' run "$t2v" --seed 18446744073709551616
+kino_is 0 check "$t2v" --seed 18446744073709551615
 refused 2 'param steps: "many" is not a whole number' run "$t2v" --steps many
 refused 2 'param solver: "unpic" is not one of unipc, dpm++, euler (did you mean unipc?)' run "$t2v" --solver unpic
 refused 2 'param out: "" is an empty path' run "$t2v" --out ''

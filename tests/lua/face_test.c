@@ -83,6 +83,14 @@ static void seeds_of_64_bits(void)
     CHECK(toy_copy.seed.v[0] == -1);
     BUILT("return kino.a.one{ seed = { '18446744073709551614', 9007199254740991 } }", 1);
     CHECK(toy_copy.seed.v[0] == -2 && toy_copy.seed.v[1] == 9007199254740991);
+    const char *one = TEMPLATE("seed = kino.seed{ '18446744073709551615' }", "return { kino.a.one{ seed = p.seed } }");
+    BUILT(one, 1);
+    CHECK(toy_copy.seed.v[0] == -1);
+    BUILT_WITH(one, 1, {"seed", "9007199254740993"});
+    CHECK(toy_copy.seed.v[0] == 9007199254740993);
+    REFUSED_WITH(one, KG_USAGE,
+            "param seed: \"18446744073709551616\" is not a whole number from 0 to 2^64 - 1", {"seed", "18446744073709551616"});
+    REFUSED_WITH(one, KG_USAGE, "param seed: \"1,2\" is not a whole number", {"seed", "1,2"});
 }
 
 /* Errors begin with the script's file and line, wherever the call stands; from another file the way there is said. */
@@ -225,6 +233,67 @@ static void declarations(void)
     REFUSED("local x = kino.in{ 3 }", KG_USAGE, "s.lua:1:");
 }
 
+/* What cannot be is refused where it is declared, for every kind; nothing of it is a malformed message. */
+static void declarations_that_cannot_be(void)
+{
+    static const struct { const char *declared, *says; } rows[] = {
+        {"kino.int{ 1, step = 0/0 }", "step of kino.int is not a number"}, {"kino.int{ 1, step = 1/0 }", "step of kino.int is infinite"},
+        {"kino.int{ 1, step = -1 }", "step of kino.int is -1, and should be above 0"}, {"kino.int{ 1, step = 0 }", "step of kino.int is 0"},
+        {"kino.int{ 1, step = 0.5 }", "step of kino.int is 0.5, and should be a whole number"},
+        {"kino.int{ 1, min = 0/0 }", "min of kino.int is not a number"}, {"kino.int{ 1, max = 0/0 }", "max of kino.int is not a number"},
+        {"kino.int{ 1, min = 1/0 }", "min of kino.int is infinite"}, {"kino.int{ 1, max = -1/0 }", "max of kino.int is infinite"},
+        {"kino.int{ 1, min = 0.5 }", "min of kino.int is 0.5"}, {"kino.int{ 1, max = 1e17 }", "max of kino.int is beyond 2^53 - 1"},
+        {"kino.int{ 4, min = 5, max = 3 }", "min of kino.int, 5, is above its max, 3"},
+        {"kino.int{ 9, max = 3 }", "the default of kino.int, 9, is out of range"}, {"kino.int{ 0/0 }", "the default of kino.int"},
+        {"kino.int{ 1/0 }", "the default of kino.int"}, {"kino.int{ 1.5 }", "the default of kino.int, 1.5, is not a whole number"},
+        {"kino.int{ 2, min = 1, step = 4 }", "the default of kino.int, 2, is out of range: 1 or more in steps of 4"},
+        {"kino.number{ 1, step = 0/0 }", "step of kino.number is not a number"}, {"kino.number{ 1, min = 0/0 }", "min of kino.number"},
+        {"kino.number{ 1, step = -0.5 }", "step of kino.number is -0.5"}, {"kino.number{ 0/0 }", "the default of kino.number"},
+        {"kino.number{ 1/0 }", "the default of kino.number"}, {"kino.number{ 'auto', min = 2, max = 1 }",
+            "min of kino.number, 2, is above"},
+        {"kino.list{ 1, min = 0/0 }", "min of kino.list"}, {"kino.list{ 1, max = 0.5 }", "max of kino.list"},
+        {"kino.list{ 1, 9, max = 3 }", "the default of kino.list"}, {"kino.list{ 0/0 }", "the default of kino.list"},
+        {"kino.seed{ -1 }", "the default of kino.seed, -1, is not a whole number from 0 to 2^64 - 1"},
+        {"kino.seed{ '18446744073709551616' }", "the default of kino.seed"}, {"kino.seed{ 1e16 }", "the default of kino.seed"},
+        {"kino.seed{ 0/0 }", "the default of kino.seed"}, {"kino.seeds{ 0/0 }", "the default of kino.seeds"},
+        {"kino.seed{ 0, min = 1 }", "kino.seed has no field"}, {"kino.size{ '0x8' }", "the default of kino.size"},
+        {"kino.choice{}", "kino.choice takes 1 to 256 words"}, {"kino.choice{ 'a\\n' }", "a name is too long or empty, or has control"},
+        {"kino.choice{ ('a'):rep(200) }", "a name is too long"}, {"kino.choice{ 'a', default = 'b' }", "the default of kino.choice"},
+        {"kino.string{ ('a'):rep(70000) }", "the default of kino.string is longer"},
+        {"kino.string{ 'a\\0' }", "the default of kino.string, \"a?\", holds a zero byte"},
+        {"kino.string{ doc = ('a'):rep(70000) }", "doc of kino.string"}, {"kino.bool{ 0 }", "the default of kino.bool"},
+    };
+    char text[256], says[256];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; ++i) {
+        snprintf(text, sizeof text, "return kino.template{\n params = {\n  x = %s }, graph = print }", rows[i].declared);
+        snprintf(says, sizeof says, " | scripts/s.lua:3: %s", rows[i].says);
+        REFUSED(text, KG_USAGE, says);
+    }
+    REFUSED("return kino.template{ params = { [('a'):rep(200)] = kino.int{} }, graph = print }", KG_USAGE, "s.lua:1: \"aaa");
+    REFUSED("local t = {} for i = 1, 300 do t['p' .. i] = kino.int{} end\nreturn kino.template{ params = t, graph = print }", KG_USAGE,
+            "s.lua:2: a template has 300 params");
+    REFUSED("local t = {} for i = 1, 200 do t['p' .. i] = kino.choice{ 'a', 'b' } end\n"
+            "return kino.template{ params = t, graph = print }", KG_USAGE,
+            "s.lua:2: the params of a template have 400 choices");
+    REFUSED("\nreturn kino.template{ doc = ('a'):rep(70000), graph = print }", KG_USAGE, "s.lua:2: doc of a template");
+    BUILT(TEMPLATE("x = kino.int{ 1, min = -math.huge, max = math.huge }", "return kino.a.one{}"), 1);
+}
+
+static void params_named_like_an_option(void)
+{
+    static const char *const reserved[] = {"ram", "device", NULL};
+    const char *text = "return kino.template{ params = { device = kino.int{ 1 } },\n graph = print }";
+    kg_files *files = kg_files_new();
+    test_write("scripts/s.lua", text, strlen(text));
+    kg_script *s = kg_script_open("scripts/s.lua", &(kg_script_options){.files = files, .reserved = reserved});
+    CHECK(s && !kg_script_describe(s));
+    CHECK(!strcmp(kg_error_last()->message, "scripts/s.lua:1: a param cannot be called device: --device is an option of kino itself"), "%s",
+          kg_error_last()->message);
+    kg_error_clear();
+    kg_script_close(s);
+    kg_files_free(files);
+}
+
 static void described(void)
 {
     kg_files *files = kg_files_new();
@@ -332,6 +401,8 @@ int main(void)
     caught_errors();
     params();
     declarations();
+    declarations_that_cannot_be();
+    params_named_like_an_option();
     described();
     nested();
     unreached();

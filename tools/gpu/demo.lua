@@ -11,7 +11,7 @@ return kino.template{
     frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
     steps    = kino.int{ 20, min = 1, max = 1000, doc = "denoising steps" },
     guidance = kino.number{ 4, min = 0, max = 100, doc = "weight of the prompt" },
-    seed     = kino.int{ 0, min = 0, doc = "another seed gives another video" },
+    seed     = kino.seed{ 0, doc = "another seed gives another video" },
     columns  = kino.int{ 6, min = 1, max = 64, doc = "frames side by side" },
     host     = kino.choice{ "none", "text", "decoder", default = "none", doc = "the node that the CPU runs" },
   },

@@ -14,7 +14,7 @@ return kino.template{
     frames   = kino.int{ 81, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
     steps    = kino.int{ 50, min = 1, max = 1000, doc = "denoising steps" },
     guidance = kino.number{ 5, min = 0, max = 100, doc = "weight of the prompt" },
-    seed     = kino.int{ 0, min = 0, doc = "another seed gives another video" },
+    seed     = kino.seed{ 0, doc = "another seed gives another video" },
   },
   graph = function(p)
     local text = kino.text.umt5{ model = kino.text.load{ path = p.text_encoder }, prompt = p.prompt, negative = p.negative }
