@@ -15,7 +15,7 @@ typedef struct kg_profile {        /* measured, or loaded from JSON (core/profil
     int version;                   /* of the JSON form: 1                                          */
     int threads;                   /* CPU cores, or multiprocessors                                */
     int discrete;                  /* 1: memory of its own, weights arrive over a copy link        */
-    size_t memory;                 /* bytes the device has                                         */
+    size_t memory;                 /* bytes the device has, or that this process may have          */
     size_t fixed;                  /* bytes the process holds before the pool (context, libraries), measured by the
                                       device after everything was loaded                           */
     size_t host_fixed;             /* discrete: host bytes of the process beside the plan: its own after the start, what
@@ -26,8 +26,6 @@ typedef struct kg_profile {        /* measured, or loaded from JSON (core/profil
     double launch;                 /* seconds one kernel costs at least                            */
 } kg_profile;
 kg_status kg_profile_load(kg_profile *p, const char *json);       /* text of a JSON object; KG_INPUT when wrong */
-/* What profiles and budgets ask the system: the number behind a prefix in one of its files, times unit; 0 when it is not there. */
-size_t kg_system_bytes(const char *path, const char *prefix, size_t unit);
 int kg_profile_dump(const kg_profile *p, char *out, size_t n);    /* the same form                             */
 
 typedef struct kg_device kg_device;

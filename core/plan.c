@@ -346,6 +346,9 @@ static kg_plan *plan_done(kg_plan *p, kg_status s)
         s = prepare(p);
     if (s == KG_OK)
         s = kg_plan_ladder(p);
+    if (s == KG_OK && !p->whole)
+        s = kg_plan_check_host(p);
+    p->options.host = NULL;
     if (s == KG_OK) {
         p->built_in = kg_plan_work(p) + kg_plan_stall(p, NULL);
         s = kg_plan_expect(p);
@@ -433,6 +436,7 @@ kg_plan *kg_plan_part(const kg_plan *whole, int root)
     size_t taken = whole->stage + whole->options.device->profile.host_fixed, all = whole->options.host_budget;
     o.budget = (all > taken ? all - taken : 1) + o.device->profile.fixed;
     o.host_budget = 0;
+    o.host = NULL;
     kg_plan *p = plan_new(whole->graph, &o);
     if (!p)
         return NULL;

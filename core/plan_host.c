@@ -1,10 +1,11 @@
-/* The host's part of a card's plan: what the run needs of its memory, how much of the rest keeps weights, and the refusal. */
+/* The host's part of a card's plan: what the run needs of its memory, and how much of the rest keeps weights. */
 #include "core/plan_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "core/system.h"
 
 /* What a plan itself takes while it is run: the trace, lifetimes and loads, what core/run.c keeps by tick, checkpoints to resume. */
 static size_t own_bytes(const kg_plan *p)
@@ -31,14 +32,13 @@ size_t kg_plan_host_needs(const kg_plan *p)
     return own_bytes(p) + unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
 }
 
-/* Page-locked weights are taken from everyone: what is there now but a tenth of all memory (or of the group's limit). */
+/* Page-locked weights are taken from everyone: what may be taken now, but a tenth of all memory (or of the group's limit). */
 size_t kg_plan_host_room(void)
 {
-    size_t all = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    size_t there = kg_system_bytes("/proc/meminfo", "MemAvailable:", 1024), group = kg_system_bytes("/sys/fs/cgroup/memory.max", "", 1);
-    all = group && group < all ? group : all;
-    there = there && there < all ? there : all;
-    return there > all / 5 ? there - all / 10 : there / 2;
+    kg_host_memory m;
+    kg_host_memory_read("", &m);
+    size_t there = m.left + kg_system_bytes("/proc/self/status", "RssAnon:", 1024);     /* host_fixed counts its own */
+    return there > m.all / 5 ? there - m.all / 10 : there / 2;
 }
 
 /* The host tier of a card: its uses are the card's loads, in their order; its room is --ram. What it does not keep passes through
@@ -74,18 +74,4 @@ kg_status kg_plan_host(kg_plan *p)
     free(uses);
     free(bytes);
     return s;
-}
-
-/* A card's run that the host has no room for. */
-kg_status kg_plan_refuse_host(const kg_plan *p)
-{
-    const double mib = 1048576.0;
-    size_t budget = p->options.host_budget, stays = p->options.device->profile.host_fixed;
-    kg_fail(KG_NOFIT,
-            "the host's part does not fit: %.1f MiB short of a budget of %.1f MiB (%.1f MiB of the process and the device, %.1f MiB "
-            "staging, %.1f MiB for host work and values)",
-            (double)p->host.shortfall / mib, (double)budget / mib, (double)stays / mib, (double)p->stage / mib,
-            (double)(p->host_peak - stays - p->stage) / mib);
-    kg_hint("--ram %.0fM would do", (double)(budget + p->host.shortfall) / mib + 1);
-    return KG_NOFIT;
 }

@@ -68,13 +68,16 @@ void kg_plan_tier_drop(kg_tier *t);
 size_t kg_plan_host_needs(const kg_plan *p);
 size_t kg_plan_host_room(void);                        /* the budget when nobody said one                           */
 kg_status kg_plan_host(kg_plan *p);                    /* the host tier; KG_NOFIT quietly, p->host.shortfall set           */
-kg_status kg_plan_refuse_host(const kg_plan *p);
+kg_status kg_plan_refuse(kg_plan *p);                   /* KG_NOFIT with figures; tries other budgets, so that the plan is spent */
+kg_status kg_plan_check_host(kg_plan *p);              /* refuses what is planned above what this process may take */
 /* Makes units, runs them dry, fills trace and lifetimes. */
 kg_status kg_plan_trace(kg_plan *p);
 /* Residency and addresses for the trace. KG_NOFIT quietly, with the shortfall in a tier. */
 kg_status kg_plan_lay_out(kg_plan *p);
 /* Both for every rung of knobs that is worth trying; the best one is in the plan, or the error says what is missing. */
 kg_status kg_plan_ladder(kg_plan *p);
+kg_status kg_plan_climb(kg_plan *p);           /* the same, but KG_NOFIT is quiet                          */
+int kg_plan_node_at(const kg_plan *p, uint32_t tick);  /* root of the unit; -1                              */
 size_t kg_plan_room(const kg_plan *p);         /* of the arena                                             */
 kg_status kg_plan_expect(kg_plan *p);          /* a finished plan's seconds: what is expected, instead of built-in rates */
 void kg_plan_unit_name(const kg_plan *p, int unit, char *out, size_t n);       /* for core/rates.h                     */

@@ -230,16 +230,3 @@ int kg_profile_dump(const kg_profile *p, char *out, size_t n)
     cJSON_Delete(object);
     return length;
 }
-
-size_t kg_system_bytes(const char *path, const char *prefix, size_t unit)
-{
-    unsigned long long n = 0;
-    char line[128];
-    FILE *f = fopen(path, "re");
-    while (f && !n && fgets(line, sizeof line, f))
-        if (!strncmp(line, prefix, strlen(prefix)))
-            n = strtoull(line + strlen(prefix), NULL, 10);
-    if (f)
-        fclose(f);
-    return (size_t)n * unit;
-}

@@ -7,6 +7,7 @@
 #include "core/device.h"
 #include "core/graph.h"
 #include "core/rates.h"
+#include "core/system.h"
 
 typedef struct kg_plan kg_plan;
 typedef struct kg_run kg_run;
@@ -17,6 +18,7 @@ typedef struct kg_plan_options {
     kg_cache *cache;               /* may be NULL                                                          */
     size_t budget;                 /* bytes, everything the process holds on the device; 0: all but 10 %   */
     size_t host_budget;            /* discrete devices: pinned and anonymous host bytes; 0: what is free, but 10 % of all */
+    const kg_host_memory *host;    /* borrowed: what this process may take of the host, whatever the budgets; NULL: not asked */
     int strict;                    /* hits need an equal numerics tag                                      */
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
     int dry;                       /* plan only: cached rows are not read to see whether they are good     */

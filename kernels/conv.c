@@ -40,6 +40,8 @@ static int shapes_fit(const kg_conv_args *a)
     return !a->add.rank || same_frames(&a->add, &a->out);
 }
 
+int kg_conv_joins(kg_exec *x) { return kg_kernels_of(x)->joins; }
+
 void kg_conv(kg_exec *x, kg_conv_args a)
 {
     a.stride_t = a.stride_t ? a.stride_t : 1;

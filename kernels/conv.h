@@ -35,6 +35,7 @@ typedef struct kg_conv_args {
     kg_tensor scratch; /* set by the front                                                                  */
 } kg_conv_args;
 void kg_conv(kg_exec *x, kg_conv_args a);
+int kg_conv_joins(kg_exec *x);     /* 0: this device has no use for the room of joined frames that are missing  */
 
 /* Wan's RMS over channels: in / max(|in|, 1e-12) * sqrt(C) * gamma, then SiLU when silu. out may be in. */
 typedef struct kg_channel_norm_args {

@@ -16,6 +16,7 @@ typedef struct kg_kernels {
     size_t (*linear_scratch)(kg_exec *x, const kg_linear_args *a, int workers);   /* bytes, by shapes and device; also when dry */
     size_t (*attention_scratch)(kg_exec *x, const kg_attention_args *a, int workers);
     size_t (*conv_scratch)(kg_exec *x, const kg_conv_args *a, int workers);
+    int joins;         /* convolution writes zeros where joined frames are missing (kg_conv_joins)                          */
     void (*linear)(kg_exec *x, const kg_linear_args *a);
     void (*attention)(kg_exec *x, const kg_attention_args *a);
     void (*residual_norm)(kg_exec *x, const kg_residual_norm_args *a);

@@ -159,6 +159,9 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
                          .strict = o->strict,
                          .force = o->force,
                          .dry = !strcmp(o->command, "plan")};
+    kg_host_memory host;
+    kg_host_memory_read("", &host);
+    p.host = &host;
     if (o->ram && kino_size("--ram", o->ram, s->device->profile.discrete ? &p.host_budget : &p.budget) != KG_OK)
         return KG_USAGE;
     if (o->vram && s->device->profile.discrete && kino_size("--vram", o->vram, &p.budget) != KG_OK)

@@ -6,6 +6,7 @@ extern "C" void kg_cuda_scratch_of(kg_kernels *k)
     k->linear_scratch = kg_cuda_linear_scratch;
     k->attention_scratch = kg_cuda_attention_scratch;
     k->conv_scratch = kg_cuda_conv_scratch;
+    k->joins = 1;
 }
 
 kg_kernels kg_cuda_kernel_table(void)

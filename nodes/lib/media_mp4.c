@@ -224,11 +224,23 @@ void kg_mp4_free(kg_mp4 *m)
 
 /* Growth of VmHWM from before opening to after the last of 70 to 80 noisy frames, libavcodec 59, x264 164, 4 threads, in KiB:
  * 128x128 medium 18772, veryslow 27884; 480x272 medium 47536; 1280x720 ultrafast 49084, veryfast 125492, medium 232192; 832x480 by
- * preset 21876, 48444, 57432, 72148, 87260, 104388, 121640, 144816, 213824. All lie below 20 MiB + pixels * the numbers here. */
-size_t kg_mp4_bytes(int64_t width, int64_t height, int preset)
+ * preset 21876, 48444, 57432, 72148, 87260, 104388, 121640, 144816, 213824. All lie below 20 MiB + pixels * the numbers here. A clip
+ * that is shorter than what the encoder looks ahead takes less, by frames alone until a preset's own most: medium after 1, 5, 9, 17
+ * and 33 frames of 480x272 9596, 16988, 22452, 27204, 36824; of 832x480 14284, 32236, 45804, 57284, 80752; of 1280x720 36968, 73900,
+ * 102000, 127080, 177548; slow, slower and veryslow up to 12 % more. */
+size_t kg_mp4_bytes(int64_t width, int64_t height, int64_t frames, int preset)
 {
-    static const size_t by_preset[] = {40, 90, 128, 155, 200, 255, 290, 355, 540};
-    return ((size_t)20 << 20) + (size_t)(width * height) * by_preset[preset];
+    static const double by_preset[] = {40, 90, 128, 155, 200, 255, 290, 355, 540};
+    static const struct { double frames, mib, pixel; } at[] = {{1, 7.5, 33}, {5, 9.5, 72}, {9, 11.5, 101}, {17, 13, 128}, {33, 16, 180},
+                                                                {65, 22, 284}};
+    double pixels = (double)(width * height), most = 20 * 1048576.0 + pixels * by_preset[preset], n = (double)frames;
+    int i = 1;
+    while (i < 5 && n > at[i].frames)
+        ++i;
+    double part = (n - at[i - 1].frames) / (at[i].frames - at[i - 1].frames);
+    double mib = at[i - 1].mib + part * (at[i].mib - at[i - 1].mib), pixel = at[i - 1].pixel + part * (at[i].pixel - at[i - 1].pixel);
+    double bytes = (mib * 1048576 + pixels * pixel) * (preset > KG_MP4_MEDIUM ? 1.12 : 1);
+    return (size_t)(bytes < most ? bytes : most);
 }
 
 #else

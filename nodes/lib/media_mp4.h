@@ -21,8 +21,8 @@ kg_mp4 *kg_mp4_new(kg_files *files, const char *path, const kg_mp4_settings *s);
 kg_status kg_mp4_frame(kg_mp4 *m, const uint8_t *rgb);             /* [height, width, 3], dense */
 kg_status kg_mp4_finish(kg_mp4 *m);                                /* now the file is there     */
 void kg_mp4_free(kg_mp4 *m);
-/* Host memory that an encoder holds at most. */
-size_t kg_mp4_bytes(int64_t width, int64_t height, int preset);
+/* Host memory that an encoder of so many frames holds at most. */
+size_t kg_mp4_bytes(int64_t width, int64_t height, int64_t frames, int preset);
 
 #define KG_MP4_ENDS ".mp4"
 #define KG_MP4_PRESETS "ultrafast|superfast|veryfast|faster|fast|medium|slow|slower|veryslow"

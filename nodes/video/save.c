@@ -87,7 +87,7 @@ static kg_status begin(kg_exec *x)
     const kg_desc *in = kg_desc_in(x, 0);
     job j = {.s = kg_state(x, sizeof(state), destroy), .p = kg_params(x), .provenance = kg_provenance(x),
              .width = in->shape[1], .height = in->shape[0]};
-    return kg_work(x, open_work, &j, sizeof j, 0, NULL, 0, NULL, kg_mp4_bytes(j.width, j.height, j.p->preset));
+    return kg_work(x, open_work, &j, sizeof j, 0, NULL, 0, NULL, kg_mp4_bytes(j.width, j.height, in->chunks, j.p->preset));
 }
 
 static kg_status chunk(kg_exec *x, kg_tensor frame, int64_t index)

@@ -55,7 +55,8 @@ int vae_diffusers_name(const void *arg, const char *official, char *out, size_t 
 
 /* ---- running ---- */
 typedef struct vae_slot {
-    kg_tensor frames;          /* [1 or 2, H, W, C] of act: what a convolution looks back at                        */
+    kg_tensor frames;          /* [1 or 2, H, W, C] of act: what a convolution looks back at; rank 0 in a clip of one chunk */
+    int64_t room;              /* frames that are left free before an input                                         */
     int64_t n, oldest;         /* how many of them are there, and which goes first (of two)                         */
 } vae_slot;
 typedef struct vae_run {
@@ -63,14 +64,16 @@ typedef struct vae_run {
     int list, port;            /* VAE_DECODER or VAE_ENCODER; the port of the resource                              */
     kg_dtype act;              /* of all frames                                                                     */
     vae_slot slot[VAE_PARTS][2];
+    int looks_back;            /* 0: the clip is one chunk                                                          */
     int64_t chunks;            /* chunks done before this one                                                       */
     kg_tensor scale, shift;    /* f32 [VAE_LATENT]: latent = encoded * scale + shift, or encoded = latent * scale + shift */
 } vae_run;
 
 /* The type of frames for a KG_PRECISION that infer has resolved. */
 kg_dtype vae_act(int precision);
-/* Keeps what the list needs for frames of type act, height x width at its input. */
-void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width);
+/* Keeps what the list needs for a clip of so many chunks, frames of type act, height x width at its input. Nobody looks back in a
+ * clip of one chunk. */
+void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t chunks, int64_t height, int64_t width);
 /* Runs the next chunk, act [T, H, W, C], through the list and gives the result to done: the decoder's in parts of one or more
  * frames, of which `at` is the first one's place; the encoder's at once. */
 typedef void vae_done_fn(kg_exec *x, void *arg, kg_tensor out, int64_t at);

@@ -48,7 +48,7 @@ static kg_status execute(kg_exec *x)
     kg_tensor latent = kg_in(x, IN_LATENT);
     const int64_t *size = kg_desc_out(x, 0)->shape;
     vae_run r;
-    vae_begin(x, &r, v, VAE_DECODER, IN_VAE, vae_act(p->precision), latent.shape[2], latent.shape[3]);
+    vae_begin(x, &r, v, VAE_DECODER, IN_VAE, vae_act(p->precision), latent.shape[1], latent.shape[2], latent.shape[3]);
     for (int64_t t = 0; t < latent.shape[1]; ++t) {
         if (kg_enter(x, "frame", t, latent.shape[1]))
             return KG_FAILED;

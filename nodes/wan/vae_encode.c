@@ -54,8 +54,9 @@ static kg_status begin(kg_exec *x)
     state *s = kg_state(x, sizeof *s, NULL);
     if (!s)
         return kg_fail(KG_FAILED, "out of host memory");
-    s->frames = kg_keep(x, act, KG_SHAPE(v->rate, size[0], size[1], 3));
-    vae_begin(x, &s->run, v, VAE_ENCODER, IN_VAE, act, size[0], size[1]);
+    int64_t chunks = kg_desc_out(x, 0)->shape[1];
+    s->frames = kg_keep(x, act, KG_SHAPE(chunks > 1 ? v->rate : 1, size[0], size[1], 3));
+    vae_begin(x, &s->run, v, VAE_ENCODER, IN_VAE, act, chunks, size[0], size[1]);
     return KG_OK;
 }
 

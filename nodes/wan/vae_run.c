@@ -28,7 +28,8 @@ static kg_tensor frames_of(kg_exec *x, kg_tensor like, int64_t t, int64_t h, int
 
 static void keep(kg_exec *x, const vae_run *r, vae_slot *s, int64_t frames, int64_t h, int64_t w, int64_t c)
 {
-    s->frames = kg_keep(x, r->act, KG_SHAPE(frames, h, w, c));
+    s->frames = r->looks_back ? kg_keep(x, r->act, KG_SHAPE(frames, h, w, c)) : (kg_tensor){.dtype = r->act};
+    s->room = r->looks_back || kg_conv_joins(x) ? frames : 0;
 }
 
 kg_dtype vae_act(int precision)
@@ -36,9 +37,9 @@ kg_dtype vae_act(int precision)
     return precision == KG_PRECISION_F32 ? KG_F32 : precision == KG_PRECISION_F16 ? KG_F16 : KG_BF16;
 }
 
-void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t height, int64_t width)
+void vae_begin(kg_exec *x, vae_run *r, const vae *v, int list, int port, kg_dtype act, int64_t chunks, int64_t height, int64_t width)
 {
-    *r = (vae_run){.v = v, .list = list, .port = port, .act = act};
+    *r = (vae_run){.v = v, .list = list, .port = port, .act = act, .looks_back = chunks > 1};
     float scale[VAE_LATENT], shift[VAE_LATENT];
     for (int i = 0; i < VAE_LATENT; ++i) {
         scale[i] = list == VAE_DECODER ? deviation[i] : 1.0f / deviation[i];
@@ -76,12 +77,12 @@ static void copy(kg_exec *x, kg_tensor out, kg_tensor in)
     kg_unary(x, (kg_unary_args){.out = out, .in = in, .op = KG_UNARY_COPY});
 }
 
-static int64_t past(const vae_slot *s) { return s->frames.shape[0]; }
-
 /* Copies what the slot has to where the input will begin: the oldest frame first. */
 static void recall(kg_exec *x, const vae_slot *s, kg_tensor all)
 {
-    int64_t room = past(s), newest = room - 1 - s->oldest;
+    int64_t room = s->room, newest = room - 1 - s->oldest;
+    if (!s->n)
+        return;
     if (s->n == room && !s->oldest) {
         copy(x, kg_slice(all, 0, room), s->frames);
         return;
@@ -90,10 +91,12 @@ static void recall(kg_exec *x, const vae_slot *s, kg_tensor all)
         copy(x, kg_slice(all, i, 1), kg_slice(s->frames, i + 1 == room ? newest : s->oldest, 1));
 }
 
-/* Where the last of t new frames go; the slot counts them as there. */
+/* Where the last of t new frames go; the slot counts them as there. Rank 0: nobody will look back at them. */
 static kg_tensor place(vae_slot *s, int64_t t)
 {
-    int64_t room = past(s), at = s->oldest;
+    int64_t room = s->room, at = s->oldest;
+    if (!s->frames.rank)
+        return s->frames;
     s->n = s->n + t < room ? s->n + t : room;
     s->oldest = t < room ? room - 1 - at : 0;
     return t < room ? kg_slice(s->frames, at, t) : s->frames;
@@ -102,7 +105,7 @@ static kg_tensor place(vae_slot *s, int64_t t)
 /* all [past + T, H, W, C]: its last T frames are the input, before it are n of the slot's. a says the rest. */
 static void causal(kg_exec *x, const vae_slot *s, kg_tensor all, int64_t n, kg_conv_args a)
 {
-    int64_t room = past(s);
+    int64_t room = s->room;
     a.in = kg_slice(all, room, all.shape[0] - room);
     if (n)
         a.history = kg_slice(all, room - n, n);
@@ -114,7 +117,7 @@ static void causal(kg_exec *x, const vae_slot *s, kg_tensor all, int64_t n, kg_c
 /* Room for the slot's frames and t of h x w x c behind it. */
 static kg_tensor with_past(kg_exec *x, const vae_slot *s, int64_t t, int64_t h, int64_t w, int64_t c)
 {
-    return frames_of(x, s->frames, past(s) + t, h, w, c);
+    return frames_of(x, s->frames, s->room + t, h, w, c);
 }
 
 /* The input is another part's output: copied behind the past, and its last frames into the slot. */
@@ -123,9 +126,10 @@ static void causal_copy(kg_exec *x, vae_slot *s, kg_tensor in, kg_conv_args a)
     int64_t t = in.shape[0], n = s->n;
     kg_tensor all = with_past(x, s, t, in.shape[1], in.shape[2], in.shape[3]);
     recall(x, s, all);
-    copy(x, kg_slice(all, past(s), t), in);
+    copy(x, kg_slice(all, s->room, t), in);
     kg_tensor kept = place(s, t);
-    copy(x, kept, kg_slice(in, t - kept.shape[0], kept.shape[0]));
+    if (kept.rank)
+        copy(x, kept, kg_slice(in, t - kept.shape[0], kept.shape[0]));
     causal(x, s, all, n, a);
 }
 
@@ -134,7 +138,7 @@ static void causal_norm(kg_exec *x, vae_slot *s, kg_tensor all, kg_tensor in, kg
 {
     int64_t n = s->n;
     recall(x, s, all);
-    kg_channel_norm(x, (kg_channel_norm_args){.out = kg_slice(all, past(s), in.shape[0]), .in = in, .gamma = gamma,
+    kg_channel_norm(x, (kg_channel_norm_args){.out = kg_slice(all, s->room, in.shape[0]), .in = in, .gamma = gamma,
         .also = place(s, in.shape[0]), .silu = 1});
     causal(x, s, all, n, a);
 }
@@ -144,7 +148,7 @@ static void causal_norm(kg_exec *x, vae_slot *s, kg_tensor all, kg_tensor in, kg
  * in its slot, give way to b's past: two frames less at the peak of the largest level. */
 static void residual(kg_exec *x, vae_slot *s, const kg_tensor *w, kg_tensor in, kg_tensor out, int shortcut)
 {
-    const int64_t *n = in.shape, t = n[0], before = past(&s[0]);
+    const int64_t *n = in.shape, t = n[0], before = s[0].room;
     kg_tensor a, b;
     if (shortcut) {
         a = with_past(x, &s[0], t, n[1], n[2], n[3]);
@@ -200,7 +204,7 @@ static void downsample(kg_exec *x, const vae_run *r, vae_slot *s, const kg_tenso
     kg_conv(x, (kg_conv_args){.out = half, .in = in, .weight = w[0], .bias = w[1], .kt = 1, .kh = 3, .kw = 3, .stride_hw = 2});
     if (halve)
         causal_copy(x, s, half, (kg_conv_args){.out = out, .weight = w[2], .bias = w[3], .kh = 1, .kw = 1, .stride_t = 2});
-    else if (time)
+    else if (time && r->looks_back)
         copy(x, place(s, 1), kg_slice(half, half.shape[0] - 1, 1));
 }
 

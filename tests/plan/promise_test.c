@@ -1,11 +1,11 @@
-/* What a plan promises, measured on the program itself: the memory that `kino run` takes beyond a run that computes nothing is at
- * most its plan + 2 % + 16 MiB, whatever oneDNN, libav, SQLite and the tokenizer take; and the arena is used up to the planned top.
+/* What a plan promises, measured on the program itself: the memory that `kino run` takes is its plan within 3 % and 2 MiB, whatever
+ * oneDNN, libav, SQLite and the tokenizer take, from one frame on (a plan above what is taken refuses runs that fit); and the arena is
+ * used up to the planned top.
  *
- *     plan_promise_test            four shapes of each graph
+ *     plan_promise_test            some shapes of each graph
  *     plan_promise_test all        twelve shapes of each graph, as a table
  *
- * Memory is the kernel's own figure for a process that has ended (its largest resident set). A run that computes nothing reads a
- * picture of 8x8 and writes it. */
+ * Memory is the kernel's own figure for a process that has ended (its largest resident set). */
 #include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -17,9 +17,14 @@
 #include "tests/test.h"
 
 #define MIB 1048576.0
+#ifdef KG_SANITIZE
+#define SANITIZED 1                /* a sanitizer takes memory of its own: the arena alone is looked at */
+#else
+#define SANITIZED 0
+#endif
 #define DEMO KG_SOURCE_DIR "/graphs/demo/"
 extern char **environ;
-static char folder[64], picture[128], empty_graph[128], cache[128], output[128];
+static char folder[64], picture[128], cache[128], output[128];
 
 /* ---- a run of the program ---- */
 typedef struct measured { double resident, planned, arena, touched; } measured;       /* bytes */
@@ -31,8 +36,7 @@ static void take_event(measured *m, const char *line)
     double arena = cJSON_GetNumberValue(cJSON_GetObjectItem(e, "arena"));
     if (kind && !strcmp(kind, "plan")) {
         m->arena = arena;
-        m->planned = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(e, "peak"), "device")) -
-                     cJSON_GetNumberValue(cJSON_GetObjectItem(e, "fixed"));
+        m->planned = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetObjectItem(e, "peak"), "device"));
     }
     if (kind && !strcmp(kind, "done"))
         m->touched = arena;
@@ -179,16 +183,16 @@ static int roundtrip(shape s, const char **args)
     return write_picture(picture, s.width, s.height);
 }
 
-/* The first four of each are the default. */
+/* The first four of each are the default: one picture, two chunks, five. */
 static const struct graph { const char *name; make_fn *make; const char *out; shape shapes[12]; } graphs[] = {
-    {"demo/t2v.lua", demo, "out.mp4", {{128, 128, 17}, {256, 128, 5}, {64, 64, 1}, {192, 320, 9}, {128, 128, 1}, {128, 128, 65},
-        {480, 272, 9}, {272, 480, 17}, {640, 368, 1}, {832, 480, 1}, {832, 480, 17}, {480, 832, 33}}},
-    {"vae_roundtrip.lua", roundtrip, "out.png", {{64, 64, 1}, {256, 256, 1}, {128, 520, 1}, {512, 320, 1}, {128, 128, 1},
-        {320, 320, 1}, {480, 480, 1}, {640, 360, 1}, {832, 480, 1}, {1024, 1024, 1}, {1280, 720, 1}, {1920, 1080, 1}}},
+    {"demo/t2v.lua", demo, "out.mp4", {{128, 128, 17}, {256, 128, 5}, {480, 272, 1}, {192, 320, 9}, {128, 128, 1}, {128, 128, 65},
+        {480, 272, 5}, {272, 480, 17}, {640, 368, 1}, {832, 480, 1}, {832, 480, 17}, {480, 832, 33}}},
+    {"vae_roundtrip.lua", roundtrip, "out.png", {{64, 64, 1}, {256, 256, 1}, {128, 520, 1}, {640, 368, 1}, {128, 128, 1},
+        {320, 320, 1}, {480, 480, 1}, {512, 320, 1}, {832, 480, 1}, {1024, 1024, 1}, {1280, 720, 1}, {1920, 1080, 1}}},
     {"wan_t2v.lua", published, "out.mp4", {{100, 100, 5}, {128, 128, 9}, {200, 120, 1}, {254, 144, 5}, {64, 64, 1}, {128, 128, 33},
         {300, 200, 13}, {426, 240, 17}, {640, 360, 5}, {854, 480, 1}, {854, 480, 9}, {480, 854, 17}}}};
 
-static void measure(const struct graph *g, shape s, double empty)
+static void measure(const struct graph *g, shape s)
 {
     const char *args[40];
     measured m;
@@ -196,26 +200,14 @@ static void measure(const struct graph *g, shape s, double empty)
     snprintf(frames_text, sizeof frames_text, "%d", s.frames);
     snprintf(output, sizeof output, "%s/%s", folder, g->out);
     CHECK(g->make(s, args) && run(args, &m), "%s %s, %s frames: no run", g->name, size_text, frames_text);
-    double more = m.resident - empty;
-    printf("%-18s %9s %3d  plan %7.1f MiB  taken %7.1f  %5.1f %%  arena %7.1f\n", g->name, size_text, s.frames, m.planned / MIB, more / MIB,
-           100 * more / m.planned, m.arena / MIB);
+    double off = m.resident - m.planned;
+    printf("%-18s %9s %3d  plan %7.1f MiB  taken %7.1f  %5.1f %%  arena %7.1f\n", g->name, size_text, s.frames, m.planned / MIB,
+           m.resident / MIB, 100 * m.resident / m.planned, m.arena / MIB);
     fflush(stdout);
-    CHECK(more <= 1.02 * m.planned + 16 * MIB, "%s %s, %s frames: %.1f MiB taken, %.1f planned", g->name, size_text, frames_text,
-          more / MIB, m.planned / MIB);
+    CHECK(SANITIZED || fabs(off) <= 0.03 * m.planned + 2 * MIB, "%s %s, %s frames: %.1f MiB taken, %.1f planned", g->name, size_text,
+          frames_text, m.resident / MIB, m.planned / MIB);
     CHECK(m.touched == m.arena, "%s %s, %s frames: %.0f bytes of the arena touched, %.0f planned", g->name, size_text, frames_text,
           m.touched, m.arena);
-}
-
-static double empty_run(void)
-{
-    measured m;
-    FILE *f = fopen(empty_graph, "w");
-    fprintf(f, "return kino.template{ params = { image = kino.path{}, out = kino.out{} }, graph = function(p)\n"
-               "  return { kino.image.save{ image = kino.image.load{ path = p.image }, path = p.out } }\nend }\n");
-    CHECK(!fclose(f) && write_picture(picture, 8, 8));
-    snprintf(output, sizeof output, "%s/out.png", folder);
-    CHECK(run((const char *[]){empty_graph, "--image", picture, "--out", output, NULL}, &m), "no empty run");
-    return m.resident;
 }
 
 int main(int argc, char **argv)
@@ -225,16 +217,13 @@ int main(int argc, char **argv)
     CHECK(mkdtemp(folder) != NULL);
     setenv("XDG_CONFIG_HOME", folder, 1);
     snprintf(picture, sizeof picture, "%s/in.png", folder);
-    snprintf(empty_graph, sizeof empty_graph, "%s/empty.lua", folder);
     snprintf(cache, sizeof cache, "%s/cache.sqlite", folder);
-    double empty = empty_run();
     struct rusage own;
     getrusage(RUSAGE_SELF, &own);
-    printf("a run of nothing: %.1f MiB\n", empty / MIB);
-    CHECK(1024.0 * (double)own.ru_maxrss < empty, "the figure is this program's, before it became another");
+    CHECK(SANITIZED || own.ru_maxrss < 30 << 10, "a figure may be this program's, before it became another: %ld KiB", own.ru_maxrss);
     for (size_t g = 0; g < sizeof graphs / sizeof *graphs; ++g)
         for (int i = 0; i < shapes; ++i)
-            measure(&graphs[g], graphs[g].shapes[i], empty);
+            measure(&graphs[g], graphs[g].shapes[i]);
     char command[96];
     snprintf(command, sizeof command, "rm -r '%s'", folder);
     CHECK(!system(command));

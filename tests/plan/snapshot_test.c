@@ -166,6 +166,65 @@ static void all_lines(FILE *out)
     }
 }
 
+/* ---- hints ---- */
+/* Refused with a hint; the budgets that it names. Its figure is above the asked one by the stated shortfall. */
+static int refused(kg_graph *g, kg_device *d, size_t *vram, size_t *ram, const char *what)
+{
+    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = d, .budget = *vram, .host_budget = *ram});
+    const char *message = kg_error_last()->message, *hint = kg_error_last()->hint, *end = strstr(message, " MiB short of a budget of ");
+    const char *v = strstr(hint, "--vram "), *r = strstr(hint, "--ram ");
+    CHECK(!p && kg_error_last()->status == KG_NOFIT && end && (v || r), "%s: %s: %s", what, p ? "a plan" : message, hint);
+    double missing = 0, was = end ? atof(end + 26) : 0, now = 0;
+    while (end && end > message && end[-1] != ' ')
+        missing = atof(--end);
+    if (v)
+        *vram = (size_t)(now = atof(v + 7)) << 20;
+    if (r && d->profile.discrete)
+        *ram = (size_t)(now = atof(r + 6)) << 20;
+    else if (r)
+        *vram = (size_t)(now = atof(r + 6)) << 20;
+    CHECK((v && r) || fabs(was + missing - now) < 0.2, "%s: %s: %s", what, message, hint);
+    int given = !p && (v || r);
+    kg_plan_free(p);
+    kg_error_clear();
+    return given;
+}
+
+static int fits(kg_graph *g, kg_device *d, size_t vram, size_t ram)
+{
+    kg_plan *p = kg_plan_new(g, &(kg_plan_options){.device = d, .budget = vram, .host_budget = ram});
+    int made = p != NULL;
+    kg_error_clear();
+    kg_plan_free(p);
+    return made;
+}
+
+/* What the hint of a refusal names was laid out: it fits, and little less does not. */
+static void hints_fit(void)
+{
+    static const struct { const char *name; int discrete; size_t vram, ram; } budgets[] = {
+        {"a small card", 1, 500, 65536}, {"a small host", 1, 21000, 60}, {"a small card and host", 1, 900, 60}, {"a small CPU", 0, 500, 0}};
+    for (size_t i = 0; i < sizeof graphs / sizeof *graphs; ++i)
+        for (size_t k = 0; k < sizeof budgets / sizeof *budgets; ++k) {
+            kg_device d;
+            char what[96];
+            size_t vram = budgets[k].vram << 20, ram = budgets[k].ram << 20, less = (size_t)48 << 20;
+            snprintf(what, sizeof what, "%s, %s", graphs[i].name, budgets[k].name);
+            if (!card(&d, "24gb"))
+                return;
+            d.profile.discrete = budgets[k].discrete;
+            d.host_memory = !budgets[k].discrete;
+            kg_graph *g = graph_new(&graphs[i]);
+            size_t was_vram = vram, was_ram = ram;
+            if (refused(g, &d, &vram, &ram, what)) {
+                CHECK(fits(g, &d, vram, ram), "%s: --vram %zuM --ram %zuM was said and is refused", what, vram >> 20, ram >> 20);
+                CHECK(vram <= was_vram || !fits(g, &d, vram - less, ram), "%s: %zuM does too", what, (vram - less) >> 20);
+                CHECK(ram <= was_ram || !fits(g, &d, vram, ram - less), "%s: --ram %zuM does too", what, (ram - less) >> 20);
+            }
+            kg_graph_free(g);
+        }
+}
+
 static void compare(char *got)
 {
     char *want = text_of(HERE "snapshots.txt"), *a = got, *b = want ? want : "";
@@ -203,6 +262,7 @@ int main(int argc, char **argv)
     } else
         compare(lines);
     free(lines);
+    hints_fit();
     kg_files_free(files);
     char command[96];
     snprintf(command, sizeof command, "rm -r '%s'", folder);
