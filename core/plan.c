@@ -43,6 +43,8 @@ static int cached(kg_plan *p, int node)
             return 0;
         free(p->node[node].rows[o]);
         p->node[node].rows[o] = calloc((size_t)items, sizeof(kg_cache_row));
+        if (!p->node[node].rows[o])
+            return 0;                      /* then it is made */
         for (int i = 0; i < items && p->node[node].rows[o]; ++i) {
             kg_key k = kg_graph_key(p->graph, node, o, i);
             kg_tensor t = kg_tensor_make(NULL, n->out[o].dtype, n->out[o].rank, n->out[o].shape);
@@ -290,6 +292,8 @@ static kg_status lay_out_in(kg_plan *p, size_t room, size_t budget, int lean)
     if (s != KG_OK)
         return s;
     p->arena = kg_place(t->intervals, t->n_intervals, t->ticks, t->n_ticks, budget);
+    if (p->arena == SIZE_MAX)
+        return kg_fail(KG_FAILED, "out of host memory");
     if (p->arena <= budget)
         return KG_OK;
     t->shortfall = p->arena - budget;
@@ -475,6 +479,7 @@ void kg_plan_free(kg_plan *p)
     kg_plan_tier_drop(&p->host);
     free(p->node);
     free(p->unit);
+    free(p->member);
     free(p->use_bytes);
     free(p->read_bytes);
     free(p->keep_interval);

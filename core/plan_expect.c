@@ -11,8 +11,8 @@
 void kg_plan_unit_name(const kg_plan *p, int unit, char *out, size_t n)
 {
     size_t used = (size_t)snprintf(out, n, "%s", p->options.device->class_name);
-    for (int i = 0; i < p->count && used < n; ++i)
-        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource && p->node[i].unit == unit)
+    KG_EACH_MEMBER (p, unit, i)
+        if (used < n)
             used += (size_t)snprintf(out + used, n - used, " %s", p->graph->node[i]->type->name);
 }
 
@@ -123,6 +123,7 @@ kg_status kg_plan_expect(kg_plan *p)
         p->tier.load_seconds = seconds;
         p->tier.waits = waits;
         p->tier.stall = kg_tier_stall(&p->tier);
+        s = kg_error_last()->status;
         p->tier.load_seconds = NULL;
         p->tier.waits = NULL;
         p->host.stall = 0;             /* it is in the loads' own seconds */

@@ -25,6 +25,7 @@ typedef struct kg_pnode {
 } kg_pnode;
 typedef struct kg_unit {
     int root;
+    int at, members;               /* its nodes, in the order of the graph: kg_plan.member[at ...]         */
     uint32_t first, last;
     int64_t fronts;                /* kernels, as planned                                                */
     double factor;                 /* seconds expected of it over those by built-in rates                */
@@ -40,6 +41,7 @@ struct kg_plan {
     int count;
     kg_unit *unit;
     int units;
+    int *member;                   /* the nodes that run and are no resources, by unit                     */
     kg_trace trace;
     kg_tier tier;                  /* the device's                                                       */
     kg_tier host;                  /* discrete devices: what of it stays pinned on the host              */
@@ -70,6 +72,8 @@ size_t kg_plan_host_room(void);                        /* the budget when nobody
 kg_status kg_plan_host(kg_plan *p);                    /* the host tier; KG_NOFIT quietly, p->host.shortfall set           */
 kg_status kg_plan_refuse(kg_plan *p);                   /* KG_NOFIT with figures; tries other budgets, so that the plan is spent */
 kg_status kg_plan_check_host(kg_plan *p);              /* refuses what is planned above what this process may take */
+#define KG_EACH_MEMBER(p, u, i) \
+    for (int k_ = (p)->unit[u].at, i; k_ < (p)->unit[u].at + (p)->unit[u].members && ((i = (p)->member[k_]), 1); ++k_)
 /* Makes units, runs them dry, fills trace and lifetimes. */
 kg_status kg_plan_trace(kg_plan *p);
 /* Residency and addresses for the trace. KG_NOFIT quietly, with the shortfall in a tier. */

@@ -11,10 +11,15 @@
 
 int kg_plan_node_at(const kg_plan *p, uint32_t tick)
 {
-    for (int u = 0; u < p->units; ++u)
-        if (tick >= p->unit[u].first && tick <= p->unit[u].last)
-            return p->unit[u].root;
-    return -1;
+    int low = 0, high = p->units;      /* units follow one another */
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (p->unit[middle].last < tick)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < p->units && tick >= p->unit[low].first ? p->unit[low].root : -1;
 }
 
 static int step_down(kg_plan *p, int node, int saves)

@@ -24,6 +24,20 @@ const char *kg_plan_interval_name(const kg_plan *p, const kg_interval *v, char *
 
 typedef struct unit_sums { double seconds; size_t peak, kept, streamed, loaded; int loads; } unit_sums;
 
+/* The first load for a use at or behind a tick: loads are in the order of uses. */
+static size_t first_load(const kg_plan *p, uint32_t tick)
+{
+    size_t low = 0, high = p->tier.n_loads;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (p->trace.uses[p->tier.loads[middle].use].first < tick)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static unit_sums sums(const kg_plan *p, int unit)
 {
     const kg_unit *u = &p->unit[unit];
@@ -32,11 +46,10 @@ static unit_sums sums(const kg_plan *p, int unit)
         s.seconds += p->trace.ticks[t].seconds;
         s.peak = p->tier.busy[t] > s.peak ? p->tier.busy[t] : s.peak;
     }
-    for (size_t i = 0; i < p->tier.n_loads; ++i) {
+    for (size_t i = first_load(p, u->first); i < p->tier.n_loads; ++i) {
         const kg_load *l = &p->tier.loads[i];
-        const kg_use_site *site = &p->trace.uses[l->use];
-        if (site->first < u->first || site->first > u->last)
-            continue;
+        if (p->trace.uses[l->use].first > u->last)
+            break;
         ++s.loads;
         s.loaded += p->use_bytes[l->use];
         if (p->tier.intervals[l->interval].kind == KG_I_RING)
@@ -65,10 +78,8 @@ static cJSON *unit_steps(const kg_plan *p)
     for (int u = 0; u < p->units; ++u) {
         unit_sums s = sums(p, u);
         double rate = p->tier.bandwidth;
-        for (int i = 0; i < p->count; ++i) {
+        KG_EACH_MEMBER (p, u, i) {
             const kg_gnode *n = p->graph->node[i];
-            if (p->node[i].state != KG_P_RUN || n->resource || p->node[i].unit != u)
-                continue;
             int root = i == p->unit[u].root;
             if (root && s.loads)
                 add_step(steps, s.streamed ? "STREAM" : "LOAD", n->type->name, n->label, s.loaded, s.peak, (double)s.loaded / rate);
@@ -179,12 +190,10 @@ char *kg_plan_text(const kg_plan *p)
             say(&t, "%-28s %-8s\n", p->graph->node[i]->type->name, "cached");
     for (int u = 0; u < p->units; ++u) {
         unit_sums m = sums(p, u);
-        for (int i = 0; i < p->count; ++i) {
+        KG_EACH_MEMBER (p, u, i) {
             const kg_gnode *n = p->graph->node[i];
             char name[96];
             snprintf(name, sizeof name, n->label[0] ? "%s '%s'" : "%s", n->type->name, n->label);
-            if (p->node[i].state != KG_P_RUN || n->resource || p->node[i].unit != u)
-                continue;
             const char *state = kg_plan_on_host(p, i) ? "on cpu" : "run";
             if (i == p->unit[u].root)
                 say(&t, "%-28s %-8s %12s %10.1f %10.1f %10.1f\n", name, p->node[i].frame.first ? "resume" : state,

@@ -21,48 +21,73 @@ int kg_plan_root(const kg_plan *p, int node)
     return node;
 }
 
-/* Appends the unit of root after all units that its members need. mark: 0 new, 1 being placed, 2 done. */
-static kg_status place_unit(kg_plan *p, int root, char *mark)
+/* The nodes that run, by the root of their unit: lists in the order of the graph. */
+typedef struct roots { int *of, *first, *next; char *mark; } roots;        /* mark of a root: 0 new, 1 being placed, 2 done */
+
+static int runs(const kg_plan *p, int node) { return p->node[node].state == KG_P_RUN && !p->graph->node[node]->resource; }
+
+static void find_roots(const kg_plan *p, roots *r)
 {
-    if (mark[root] == 2)
+    for (int i = 0; i < p->count; ++i)
+        r->first[i] = -1;
+    for (int i = p->count - 1; i >= 0; --i)
+        if (runs(p, i)) {
+            int root = r->of[i] = kg_plan_root(p, i);
+            r->next[i] = r->first[root];
+            r->first[root] = i;
+        }
+}
+
+/* Appends the unit of root after all units that its members need. */
+static kg_status place_unit(kg_plan *p, int root, roots *r)
+{
+    if (r->mark[root] == 2)
         return KG_OK;
-    if (mark[root] == 1)
+    if (r->mark[root] == 1)
         return kg_fail(KG_USAGE, "%s feeds a node of its own stream: split the graph with a cached result",
                        p->graph->node[root]->type->name);
-    mark[root] = 1;
-    for (int m = 0; m < p->count; ++m) {
-        if (p->node[m].state != KG_P_RUN || kg_plan_root(p, m) != root)
-            continue;
+    r->mark[root] = 1;
+    for (int m = r->first[root]; m >= 0; m = r->next[m]) {
         const kg_gnode *n = p->graph->node[m];
         for (int i = 0; i < n->inputs; ++i) {
             int from = n->from[i];
-            if (from < 0 || p->node[from].state != KG_P_RUN || from == stream_source(p, m) || p->graph->node[from]->resource)
+            if (from < 0 || !runs(p, from) || from == stream_source(p, m))
                 continue;
-            kg_status s = place_unit(p, kg_plan_root(p, from), mark);
+            kg_status s = place_unit(p, r->of[from], r);
             if (s != KG_OK)
                 return s;
         }
+    }
+    kg_unit *u = &p->unit[p->units];
+    *u = (kg_unit){.root = root, .at = p->units ? u[-1].at + u[-1].members : 0};
+    for (int m = r->first[root]; m >= 0; m = r->next[m]) {
+        p->member[u->at + u->members++] = m;
         p->node[m].unit = p->units;
     }
-    for (int m = 0; m < p->count; ++m)
-        if (p->node[m].state == KG_P_RUN && kg_plan_root(p, m) == root)
-            p->node[m].unit = p->units;
-    p->unit[p->units++] = (kg_unit){.root = root};
-    mark[root] = 2;
+    ++p->units;
+    r->mark[root] = 2;
     return KG_OK;
 }
 
 static kg_status make_units(kg_plan *p)
 {
-    char *mark = calloc((size_t)p->count + 1, 1);
+    size_t n = (size_t)p->count + 1;
+    roots r = {calloc(n, sizeof(int)), calloc(n, sizeof(int)), calloc(n, sizeof(int)), calloc(n, 1)};
     free(p->unit);
-    p->unit = calloc((size_t)p->count + 1, sizeof *p->unit);
+    free(p->member);
+    p->unit = calloc(n, sizeof *p->unit);
+    p->member = calloc(n, sizeof *p->member);
     p->units = 0;
-    kg_status s = mark && p->unit ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    kg_status s = r.of && r.first && r.next && r.mark && p->unit && p->member ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    if (s == KG_OK)
+        find_roots(p, &r);
     for (int i = 0; i < p->count && s == KG_OK; ++i)
-        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource)
-            s = place_unit(p, kg_plan_root(p, i), mark);
-    free(mark);
+        if (runs(p, i))
+            s = place_unit(p, r.of[i], &r);
+    free(r.of);
+    free(r.first);
+    free(r.next);
+    free(r.mark);
     return s;
 }
 
@@ -159,13 +184,12 @@ void kg_plan_values(kg_plan *p, void *base)
 
 static void begin_frames(kg_plan *p, kg_ctx *c, int unit)
 {
-    for (int i = 0; i < p->count; ++i)
-        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit) {
-            p->node[i].frame.ctx = c;
-            p->node[i].frame.chunks = 0;
-            p->node[i].frame.jobs = 0;
-            memset(p->node[i].frame.job, 0, sizeof p->node[i].frame.job);
-        }
+    KG_EACH_MEMBER (p, unit, i) {
+        p->node[i].frame.ctx = c;
+        p->node[i].frame.chunks = 0;
+        p->node[i].frame.jobs = 0;
+        memset(p->node[i].frame.job, 0, sizeof p->node[i].frame.job);
+    }
 }
 
 kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
@@ -182,9 +206,8 @@ kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
             s = w->settle(w->arg, p, u, s);
         if (s == KG_OK && w && w->after)
             s = w->after(w->arg, p, u);
-        for (int i = 0; i < p->count; ++i)
-            if (p->node[i].state == KG_P_RUN && p->node[i].unit == u)
-                kg_frame_drop_state(&p->node[i].frame);
+        KG_EACH_MEMBER (p, u, i)
+            kg_frame_drop_state(&p->node[i].frame);
     }
     if (s == KG_OK)
         kg_ctx_tick(c);
@@ -229,13 +252,12 @@ static kg_status dry_after(void *arg, kg_plan *p, int unit)
     u->stage_at = 0;
     for (size_t k = d->keeps; k < p->trace.n_keeps; ++k)
         p->trace.keeps[k].last = u->last;
-    for (int i = 0; i < p->count; ++i)
-        if (p->node[i].state == KG_P_RUN && p->node[i].unit == unit) {
-            kg_exec *x = &p->node[i].frame;
-            u->host += x->host_bytes;
-            x->stage_at = u->stage_at;
-            u->stage_at += kg_exec_slots(x) * kg_align(x->stage_bytes);
-        }
+    KG_EACH_MEMBER (p, unit, i) {
+        kg_exec *x = &p->node[i].frame;
+        u->host += x->host_bytes;
+        x->stage_at = u->stage_at;
+        u->stage_at += kg_exec_slots(x) * kg_align(x->stage_bytes);
+    }
     size_t stage = u->stage_at + d->c->stage_bytes;
     p->stage = stage > p->stage ? stage : p->stage;
     return KG_OK;
@@ -319,6 +341,8 @@ kg_status kg_plan_trace(kg_plan *p)
     p->stage = p->options.device->host_memory ? 0 : KG_STAGE_LEAST;
     kg_ctx_tick(c);
     dry d = {.c = c};
+    if (s == KG_OK)
+        s = kg_error_last()->status;
     if (s == KG_OK)
         s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .part = dry_part, .after = dry_after, .arg = &d});
     for (int u = 0; s != KG_OK && u < p->count; ++u)

@@ -14,6 +14,7 @@ typedef struct slot { int resource, segment, count; size_t bytes, first_use, las
 
 typedef struct work {
     kg_tier *t;
+    kg_heights h;          /* of t->busy                                                                           */
     char *pinned;          /* by use: it overlaps a later use, so it has an interval of its own                    */
     phase *phases;
     size_t n_phases;
@@ -23,13 +24,13 @@ typedef struct work {
     size_t n_slots;
 } work;
 
-static int add_interval(kg_tier *t, kg_interval v)
+static int add_interval(work *w, kg_interval v)
 {
+    kg_tier *t = w->t;
     if (!kg_grow(&t->intervals, &t->cap_intervals, t->n_intervals, sizeof v))
         return -1;
     t->intervals[t->n_intervals] = v;
-    for (uint32_t i = v.first; i <= v.last; ++i)
-        t->busy[i] += v.bytes;
+    kg_heights_raise(&w->h, v.first, v.last, v.bytes);
     return (int)t->n_intervals++;
 }
 
@@ -42,19 +43,6 @@ static kg_status no_room(kg_tier *t, uint32_t tick, size_t missing)
     return KG_NOFIT;
 }
 
-/* Most bytes in use in ticks [from, to], and where. */
-static size_t busiest(const kg_tier *t, uint32_t from, uint32_t to, uint32_t *where)
-{
-    size_t most = 0;
-    *where = from;
-    for (uint32_t i = from; i <= to; ++i)
-        if (t->busy[i] > most) {
-            most = t->busy[i];
-            *where = i;
-        }
-    return most;
-}
-
 static kg_status pin(work *w)
 {
     kg_tier *t = w->t;
@@ -64,7 +52,7 @@ static kg_status pin(work *w)
         if (!w->pinned[u])
             continue;
         const kg_use_site *s = &t->uses[u];
-        w->interval[u] = add_interval(t, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment,
+        w->interval[u] = add_interval(w, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment,
                                                        .bytes = t->use_bytes[u], .first = s->first, .last = s->last});
         if (w->interval[u] < 0)
             return KG_FAILED;
@@ -162,7 +150,7 @@ static kg_status choose(work *w, const phase *p, int *slots, size_t *slot_bytes)
 {
     kg_tier *t = w->t;
     uint32_t where;
-    size_t used = busiest(t, p->from, p->to, &where), all = 0, largest = 0;
+    size_t used = kg_heights_most(&w->h, p->from, p->to, &where), all = 0, largest = 0;
     int once = 1;
     for (size_t i = 0; i < w->n_slots; ++i) {
         all += w->slots[i].bytes;
@@ -213,7 +201,7 @@ static kg_status keep_phase(work *w, const phase *p, int slots, size_t slot_byte
     kg_tier *t = w->t;
     int ring = -1;
     if (slots > 0) {
-        ring = add_interval(t, (kg_interval){.kind = KG_I_RING, .a = t->uses[p->first].resource, .b = slots,
+        ring = add_interval(w, (kg_interval){.kind = KG_I_RING, .a = t->uses[p->first].resource, .b = slots,
                                              .bytes = (size_t)slots * slot_bytes, .first = p->from, .last = p->to});
         if (ring < 0)
             return KG_FAILED;
@@ -222,7 +210,7 @@ static kg_status keep_phase(work *w, const phase *p, int slots, size_t slot_byte
         slot *s = &w->slots[i];
         s->interval = ring;
         if (s->keep)
-            s->interval = add_interval(t, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment, .bytes = s->bytes,
+            s->interval = add_interval(w, (kg_interval){.kind = KG_I_KEPT, .a = s->resource, .b = s->segment, .bytes = s->bytes,
                                                         .first = p->from, .last = t->uses[s->last_use].last});
         if (s->interval < 0)
             return KG_FAILED;
@@ -288,10 +276,10 @@ static kg_status hold(work *w)
         int from = now_in(merged, gaps[i].from);
         kg_interval *a = &t->intervals[from], *b = &t->intervals[gaps[i].to];
         uint32_t where;
-        if (a->last + 1 < b->first && busiest(t, a->last + 1, b->first - 1, &where) + a->bytes > t->budget)
+        if (a->last + 1 < b->first && kg_heights_most(&w->h, a->last + 1, b->first - 1, &where) + a->bytes > t->budget)
             continue;
-        for (uint32_t k = a->last + 1; k < b->first; ++k)
-            t->busy[k] += a->bytes;
+        if (a->last + 1 < b->first)
+            kg_heights_raise(&w->h, a->last + 1, b->first - 1, a->bytes);
         a->last = b->last;
         b->bytes = 0;                     /* empty: nothing uses it any more */
         merged[gaps[i].to] = from;
@@ -305,13 +293,17 @@ static kg_status hold(work *w)
 }
 
 /* A card's kept segments may be loaded in earlier phases, as far back as there is room. */
-static void reach_back(kg_tier *t)
+static void reach_back(work *w)
 {
+    kg_tier *t = w->t;
     for (size_t i = 0; i < t->n_intervals && t->discrete && !t->lean; ++i) {
         kg_interval *v = &t->intervals[i];
-        while ((v->kind == KG_I_KEPT || v->kind == KG_I_RING) && v->bytes && v->first > 0 &&
-               t->busy[v->first - 1] + v->bytes <= t->budget)
-            t->busy[--v->first] += v->bytes;
+        if ((v->kind != KG_I_KEPT && v->kind != KG_I_RING) || !v->bytes || v->bytes > t->budget || !v->first)
+            continue;
+        uint32_t first = (uint32_t)kg_heights_back(&w->h, v->first, t->budget - v->bytes);
+        if (first < v->first)
+            kg_heights_raise(&w->h, first, v->first - 1, v->bytes);
+        v->first = first;
     }
 }
 
@@ -324,7 +316,9 @@ static kg_status make_loads(work *w)
     if (loaded)
         memset(loaded, -1, (t->n_intervals + 1) * sizeof *loaded);
     int *next = calloc(t->n_intervals + 1, sizeof *next);
-    for (size_t u = 0; u < t->n_uses && s == KG_OK && next; ++u) {
+    if (!next)
+        s = kg_fail(KG_FAILED, "out of host memory");
+    for (size_t u = 0; u < t->n_uses && s == KG_OK; ++u) {
         int at = w->interval[u];
         const kg_interval *v = &t->intervals[at];
         kg_load l = {.use = (uint32_t)u, .interval = at, .after = v->first};
@@ -358,6 +352,8 @@ double kg_tier_stall(kg_tier *t)
     size_t l = 0;
     double *at = malloc((t->n_ticks + 1) * sizeof *at);        /* when compute reaches each tick */
     double *done = malloc((t->n_loads + 1) * sizeof *done);
+    if (!at || !done)
+        kg_fail(KG_FAILED, "out of host memory");
     for (size_t u = 0; u < t->n_uses && at && done; ++u) {
         for (; tick < t->uses[u].first; ++tick) {
             at[tick] = now;
@@ -391,10 +387,13 @@ kg_status kg_residency(kg_tier *t)
     work w = {.t = t, .pinned = calloc(t->n_uses + 1, 1), .phases = calloc(t->n_uses + 1, sizeof(phase)),
               .interval = calloc(t->n_uses + 1, sizeof(int)), .slot_of = calloc(t->n_uses + 1, sizeof(int)),
               .slots = calloc(t->n_uses + 1, sizeof(slot))};
-    kg_status s = w.pinned && w.phases && w.interval && w.slot_of && w.slots ? pin(&w) : kg_fail(KG_FAILED, "out of host memory");
-    for (uint32_t i = 0; i < t->n_ticks && s == KG_OK; ++i)
-        if (t->busy[i] > t->budget)
-            no_room(t, i, t->busy[i] - t->budget);
+    int heights = kg_heights_new(&w.h, t->busy, t->n_ticks);
+    int there = heights && w.pinned && w.phases && w.interval && w.slot_of && w.slots;
+    kg_status s = there ? pin(&w) : kg_fail(KG_FAILED, "out of host memory");
+    uint32_t where;
+    size_t most = s == KG_OK ? kg_heights_most(&w.h, 0, t->n_ticks, &where) : 0;
+    if (most > t->budget)
+        no_room(t, where, most - t->budget);
     if (s == KG_OK && t->shortfall)
         s = KG_NOFIT;
     if (s == KG_OK)
@@ -409,103 +408,18 @@ kg_status kg_residency(kg_tier *t)
     if (s == KG_OK)
         s = hold(&w);
     if (s == KG_OK) {
-        reach_back(t);
+        reach_back(&w);
         s = make_loads(&w);
     }
-    if (s == KG_OK)
+    if (s == KG_OK) {
         t->stall = kg_tier_stall(t);
+        s = kg_error_last()->status;
+    }
+    kg_heights_done(&w.h);
     free(w.pinned);
     free(w.phases);
     free(w.interval);
     free(w.slot_of);
     free(w.slots);
     return s;
-}
-
-/* ---- addresses ---- */
-typedef struct spot { kg_interval *v; size_t height; } spot;    /* height: of the tallest stack that stands above it */
-
-/* Lowest address where v fits beside those already placed that live at the same time. */
-static size_t fit(const kg_interval *v, kg_interval **placed, size_t n)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < n; ++i) {                 /* placed is sorted by address */
-        const kg_interval *o = placed[i];
-        if (o->last < v->first || o->first > v->last || o->at + o->bytes <= at)
-            continue;
-        if (o->at >= at + v->bytes)
-            break;
-        at = o->at + o->bytes;
-    }
-    return at;
-}
-
-/* First fit in the order of the spots; the end of the layout. */
-static size_t place_all(const spot *spots, size_t n, kg_interval **placed)
-{
-    size_t top = 0;
-    for (size_t i = 0; i < n; ++i) {
-        kg_interval *v = spots[i].v;
-        size_t k = i;
-        v->at = fit(v, placed, i);
-        for (; k > 0 && placed[k - 1]->at > v->at; --k)
-            placed[k] = placed[k - 1];
-        placed[k] = v;
-        if (v->at + v->bytes + spots[i].height > top)
-            top = v->at + v->bytes + spots[i].height;
-    }
-    return top;
-}
-
-static int greater(size_t a, size_t b) { return (a < b) - (a > b); }
-static int as_given(const void *x, const void *y) { return -greater((uintptr_t)((const spot *)x)->v, (uintptr_t)((const spot *)y)->v); }
-
-static int by_bytes(const void *x, const void *y)
-{
-    int c = greater(((const spot *)x)->v->bytes, ((const spot *)y)->v->bytes);
-    return c ? c : as_given(x, y);
-}
-
-static int by_stack(const void *x, const void *y)
-{
-    int c = greater(((const spot *)x)->height, ((const spot *)y)->height);
-    return c ? c : by_bytes(x, y);
-}
-
-static int by_life(const void *x, const void *y)
-{
-    const kg_interval *a = ((const spot *)x)->v, *b = ((const spot *)y)->v;
-    int c = greater(a->last - a->first, b->last - b->first);
-    return c ? c : by_bytes(x, y);
-}
-
-size_t kg_place(kg_interval *v, size_t n, const kg_tick *ticks, size_t n_ticks, size_t enough)
-{
-    static int (*const orders[])(const void *, const void *) = {as_given, by_stack, by_life, by_bytes};
-    enum { ORDERS = sizeof orders / sizeof *orders };
-    spot *spots = malloc((n + 1) * sizeof *spots);
-    kg_interval **placed = malloc((n + 1) * sizeof *placed);
-    size_t count = 0, stack = 0, least = SIZE_MAX, top = SIZE_MAX;
-    int best = 0;
-    for (size_t i = 0; i < n && spots && placed; ++i) {
-        size_t height = 0;
-        for (uint32_t t = v[i].first; t <= v[i].last && t < n_ticks; ++t)
-            height = ticks[t].height > height ? ticks[t].height : height;
-        if (v[i].bytes)
-            spots[count++] = (spot){&v[i], height};
-    }
-    for (size_t t = 0; t < n_ticks; ++t)
-        stack = ticks[t].height > stack ? ticks[t].height : stack;
-    for (int k = 0; k <= ORDERS && spots && placed && top > enough; ++k) {     /* the last time once more as was best */
-        qsort(spots, count, sizeof *spots, orders[k < ORDERS ? k : best]);
-        size_t end = place_all(spots, count, placed);
-        top = end > stack ? end : stack;
-        if (top < least) {
-            least = top;
-            best = k;
-        }
-    }
-    free(spots);
-    free(placed);
-    return top;
 }

@@ -45,7 +45,15 @@ typedef struct kg_tier {
     uint32_t short_tick;
 } kg_tier;
 kg_status kg_residency(kg_tier *t);            /* KG_NOFIT quietly (shortfall set), KG_FAILED with an error        */
-double kg_tier_stall(kg_tier *t);              /* simulates the two lanes over t's loads                           */
+double kg_tier_stall(kg_tier *t);              /* simulates the two lanes over t's loads; sets the error without memory */
+
+/* The tallest of ranges of ticks that are raised one after the other (core/heights.c). */
+typedef struct kg_heights { size_t *at, n, *add, *most; } kg_heights;
+int kg_heights_new(kg_heights *h, size_t *at, size_t n);       /* over an array of the caller's; 0: out of memory */
+void kg_heights_raise(kg_heights *h, size_t first, size_t last, size_t bytes);
+size_t kg_heights_most(const kg_heights *h, size_t first, size_t last, uint32_t *where);
+size_t kg_heights_back(const kg_heights *h, size_t tick, size_t limit);    /* first tick of those before `tick` that are all within */
+void kg_heights_done(kg_heights *h);                           /* the array holds all that was raised             */
 
 /* First fit over known lifetimes, in one order after the other until the layout ends at `enough` or below; else in the best of
  * them. Returns the end of the layout: with the stack of `ticks` above it. SIZE_MAX: out of memory. */

@@ -1,4 +1,4 @@
-/* A run: the plan's units on a thread of their own, events in a queue, and the face. What else runs at the same time is told in
+/* A run: the plan's units on a thread of their own, and the face. What else runs at the same time is told in
  * run_internal.h. */
 #include <errno.h>
 #include <stdio.h>
@@ -21,35 +21,6 @@ void kg_device_free(kg_device *d)
         d->ops->destroy(d);
 }
 
-/* ---- events ---- */
-void kg_run_push(kg_run *r, const kg_run_event *e)
-{
-    pthread_mutex_lock(&r->lock);
-    if (r->n_events == r->cap_events) {
-        size_t room = r->cap_events ? 2 * r->cap_events : 64;
-        kg_run_event *p = realloc(r->events, room * sizeof *p);
-        if (p) {
-            r->events = p;
-            r->cap_events = room;
-        }
-    }
-    if (r->n_events < r->cap_events)
-        r->events[r->n_events++] = *e;
-    pthread_cond_broadcast(&r->queued);
-    pthread_mutex_unlock(&r->lock);
-}
-
-void kg_run_push_node(kg_run *r, int node, const char *state, double seconds)
-{
-    kg_run_event e = {.kind = KG_E_NODE, .seconds = seconds, .resident = r->plan->tier.busy[r->ctx->tick]};
-    e.rest = r->until[r->plan->trace.n_ticks] - r->until[r->ctx->tick];
-    const kg_gnode *n = r->plan->graph->node[node];
-    snprintf(e.node, sizeof e.node, "%s", n->type->name);
-    snprintf(e.label, sizeof e.label, "%s", n->label);
-    snprintf(e.state, sizeof e.state, "%s", state);
-    kg_run_push(r, &e);
-}
-
 /* Waits on a condition for at most 50 ms: a signal handler that cancels cannot broadcast. */
 void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms)
 {
@@ -59,19 +30,6 @@ void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms)
     t.tv_sec += t.tv_nsec / 1000000000;
     t.tv_nsec %= 1000000000;
     pthread_cond_timedwait(c, m, &t);
-}
-
-int kg_run_poll(kg_run *r, kg_run_event *e, int wait_ms)
-{
-    double until = kg_run_now() + 1e-3 * wait_ms;
-    pthread_mutex_lock(&r->lock);
-    while (r->read_events == r->n_events && !r->finished && kg_run_now() < until)
-        kg_run_wait_a_little(&r->queued, &r->lock, wait_ms < 50 ? wait_ms : 50);
-    int got = r->read_events < r->n_events;
-    if (got)
-        *e = r->events[r->read_events++];
-    pthread_mutex_unlock(&r->lock);
-    return got;
 }
 
 /* ---- hooks of the compute thread ---- */
@@ -181,9 +139,7 @@ void kg_run_step(kg_run *r, const kg_exec *x, const kg_scope *s, int outer)
         return;
     kg_progress *p = &r->progress[(r->first_progress + r->n_progress) % KG_PROGRESS];
     *p = (kg_progress){.tick = r->ctx->tick, .node = x->node, .outer = outer, .paced = !x->type->chunk};
-    p->event = (kg_run_event){.kind = KG_E_STEP, .i = finished, .n = o->n, .resident = r->plan->tier.busy[r->ctx->tick]};
-    snprintf(p->event.node, sizeof p->event.node, "%s", x->type->name);
-    snprintf(p->event.label, sizeof p->event.label, "%s", x->label);
+    p->event = (kg_run_event){.kind = KG_E_STEP, .id = x->node, .i = finished, .n = o->n, .resident = r->plan->tier.busy[r->ctx->tick]};
     snprintf(p->event.scope, sizeof p->event.scope, "%s", o->name ? o->name : "");
     if (p->paced)
         p->done = r->device->ops->record(r->device, KG_LANE_COMPUTE);
@@ -199,14 +155,12 @@ static kg_status before(void *arg, kg_plan *p, int unit)
 {
     kg_run *r = arg;
     kg_status s = KG_OK;
-    for (int i = 0; i < p->count && s == KG_OK; ++i) {
-        if (p->node[i].state != KG_P_RUN || p->graph->node[i]->resource || p->node[i].unit != unit)
-            continue;
+    KG_EACH_MEMBER (p, unit, i) {
         const kg_gnode *n = p->graph->node[i];
         for (int k = 0; k < n->inputs && s == KG_OK; ++k)
             if (n->from[k] >= 0)
                 s = kg_run_place(r, n->from[k]);
-        if (kg_plan_on_host(p, i))
+        if (s != KG_OK || kg_plan_on_host(p, i))
             continue;                      /* its own run says so */
         r->clock[i] = (kg_clock){.began = kg_run_now(), .saved = kg_run_now(), .saved_step = p->node[i].frame.first};
         kg_run_push_node(r, i, "run", 0);
@@ -246,8 +200,8 @@ static kg_status settle(void *arg, kg_plan *p, int unit, kg_status s)
 static kg_status after(void *arg, kg_plan *p, int unit)
 {
     kg_run *r = arg;
-    for (int i = 0; i < p->count; ++i)
-        if (p->node[i].state == KG_P_RUN && !p->graph->node[i]->resource && p->node[i].unit == unit && !kg_plan_on_host(p, i)) {
+    KG_EACH_MEMBER (p, unit, i)
+        if (!kg_plan_on_host(p, i)) {
             kg_run_store(r, i);
             kg_exec_blame(&p->node[i].frame);
             kg_run_push_node(r, i, "done", kg_run_now() - r->clock[i].began);
@@ -328,10 +282,8 @@ static void *compute_thread(void *arg)
         p->options.cache->ops->flush(p->options.cache);
     if (r->error.status == KG_CANCELLED && !p->whole)
         kg_run_say_kept(r, r->error.hint, sizeof r->error.hint);
-    if (r->error.status != KG_OK) {
+    if (r->error.status != KG_OK)
         e.kind = KG_E_ERROR;
-        e.error = r->error;
-    }
     r->status = r->error.status;
     kg_run_push(r, &e);
     pthread_mutex_lock(&r->lock);
@@ -391,7 +343,7 @@ kg_run *kg_run_start(kg_plan *p)
     pthread_cond_init(&r->host.more, &a);
     pthread_cond_init(&r->host.fewer, &a);
     pthread_condattr_destroy(&a);
-    if (!tables(r) || pthread_create(&r->compute, NULL, compute_thread, r)) {
+    if (!kg_run_events_new(r) || !tables(r) || pthread_create(&r->compute, NULL, compute_thread, r)) {
         kg_fail(KG_FAILED, "cannot start the run: %s", strerror(errno));
         kg_run_free(r);
         return NULL;
@@ -434,7 +386,7 @@ void kg_run_free(kg_run *r)
     pthread_cond_destroy(&r->queued);
     pthread_cond_destroy(&r->host.more);
     pthread_cond_destroy(&r->host.fewer);
-    free(r->events);
+    free(r->notes);
     free(r->until);
     free(r->top);
     free(r->awaited);

@@ -44,6 +44,7 @@ char *kg_plan_text(const kg_plan *p);          /* malloc; for people            
 typedef enum kg_event_kind { KG_E_NODE, KG_E_STEP, KG_E_DONE, KG_E_ERROR } kg_event_kind;
 typedef struct kg_run_event {
     kg_event_kind kind;
+    int id;                        /* the node's number in the graph                                       */
     char node[64], label[64];      /* type and label                                                       */
     char state[16];                /* NODE: "run", "cached", "done"                                        */
     char scope[32];                /* STEP: name of the scope that counts                                  */
@@ -54,7 +55,8 @@ typedef struct kg_run_event {
     kg_error error;                /* ERROR                                                                */
 } kg_run_event;
 kg_run *kg_run_start(kg_plan *p);              /* borrows the plan                                         */
-int kg_run_poll(kg_run *r, kg_run_event *e, int wait_ms);          /* 1: an event; 0: none in time         */
+/* 1: an event; 0: none in time. Of steps that were not read in time each node's last one is left; all else stays until it is read. */
+int kg_run_poll(kg_run *r, kg_run_event *e, int wait_ms);
 void kg_run_cancel(kg_run *r);                 /* from any thread or a signal handler                      */
 kg_status kg_run_wait(kg_run *r);              /* joins the thread; events stay readable until free         */
 size_t kg_run_peak(const kg_run *r);           /* arena bytes touched at most (measured)                   */

@@ -16,6 +16,15 @@
 #define KG_PROGRESS 64
 #define KG_UPSET ((size_t)64 << 10)
 
+/* An event as it waits: see run_events.c. */
+typedef struct kg_note {
+    kg_event_kind kind;
+    int node;
+    char state[8], scope[32];
+    int64_t i, n;
+    double seconds, rest;
+    size_t resident;
+} kg_note;
 typedef struct kg_clock { double began, saved; int64_t saved_step; } kg_clock;
 /* A counted scope that was left but may not be finished yet. */
 typedef struct kg_progress { kg_run_event event; kg_event done; uint32_t tick; int node, outer, paced; } kg_progress;
@@ -77,8 +86,8 @@ struct kg_run {
     kg_error error;                /* the first one of any thread                                           */
     kg_status status;
     int finished;
-    kg_run_event *events;
-    size_t n_events, cap_events, read_events;
+    kg_note *notes;                /* events that nobody has read yet: a ring                               */
+    size_t room_notes, first_note, n_notes;
     kg_progress progress[KG_PROGRESS];     /* a ring, oldest first                                          */
     unsigned first_progress, n_progress, n_paced;
     double *until;                 /* by tick: planned seconds of work before it                            */
@@ -95,6 +104,8 @@ double kg_run_now(void);
 double kg_run_after(const kg_run *r, const kg_unit *u);            /* planned seconds of work behind a unit        */
 void kg_run_wait_a_little(pthread_cond_t *c, pthread_mutex_t *m, long ms);
 void kg_run_keep_error(kg_run *r);             /* takes this thread's error, if there is one, and stops the run */
+int kg_run_events_new(kg_run *r);              /* 0: out of memory                                              */
+size_t kg_run_events_bytes(const kg_plan *p);  /* of a run's events, read or not                                */
 void kg_run_push(kg_run *r, const kg_run_event *e);
 void kg_run_push_node(kg_run *r, int node, const char *state, double seconds);
 kg_status kg_run_sync(kg_run *r, int lane);    /* this thread waits for all that is queued on a lane            */

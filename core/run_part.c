@@ -33,8 +33,8 @@ static kg_status follow(kg_run *r, kg_run *inner, double after)
 static kg_status take_values(kg_run *r, const kg_plan *part, int unit)
 {
     const kg_plan *p = r->plan;
-    for (int i = 0; i < p->count; ++i)
-        for (int o = 0; p->node[i].state == KG_P_RUN && p->node[i].unit == unit && o < p->graph->node[i]->outputs; ++o)
+    KG_EACH_MEMBER (p, unit, i)
+        for (int o = 0; o < p->graph->node[i]->outputs; ++o)
             for (int k = 0; k < p->node[i].values[o].n && p->node[i].interval[o] >= 0; ++k) {
                 const kg_tensor *to = &p->node[i].values[o].item[k], *from = &part->node[i].values[o].item[k];
                 if (r->device->ops->write(r->device, KG_LANE_COMPUTE, to->at, from->at, kg_bytes(from)) != KG_OK)
