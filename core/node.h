@@ -34,7 +34,9 @@ enum {
     KG_AUTO = 1,           /* takes "auto" (int: INT64_MIN, real: NaN) until infer resolves it              */
     KG_ITEMS = 2,          /* KG_T_INTS: one item of every output per number, and a key of its own each     */
     KG_UNKEYED = 4,        /* does not change the result (file name of a sink is keyed; verbosity is not)   */
-    KG_REQUIRED = 8        /* text and path: no default                                                     */
+    KG_REQUIRED = 8,       /* text and path: no default                                                     */
+    KG_UNTRACED = 16       /* execute makes the same calls whatever its value, or whatever the numbers of its list: nodes that
+                              differ in nothing else are traced once. Of a KG_T_OUT its ending alone counts          */
 };
 typedef struct kg_param {
     const char *name;
@@ -57,7 +59,7 @@ typedef struct kg_param {
 #define KG_CHOICE(S, f, options, d, doc_) {#f, KG_T_CHOICE, KG_FIELD_(S, f, int), 0, d, options, 0, 0, 0, doc_}
 #define KG_PATH(S, f, flags_, doc_) {#f, KG_T_PATH, KG_FIELD_(S, f, const char *), flags_, 0, NULL, 0, 0, 0, doc_}
 #define KG_OUT(S, f, flags_, doc_) {#f, KG_T_OUT, KG_FIELD_(S, f, const char *), flags_, 0, NULL, 0, 0, 0, doc_}
-#define KG_SEEDS(S, f, doc_) {#f, KG_T_INTS, KG_FIELD_(S, f, kg_ints), KG_ITEMS, 0, NULL, 0, 0, 0, doc_}
+#define KG_SEEDS(S, f, doc_) {#f, KG_T_INTS, KG_FIELD_(S, f, kg_ints), KG_ITEMS | KG_UNTRACED, 0, NULL, 0, 0, 0, doc_}
 #define KG_AUTO_INT INT64_MIN
 /* The precision param that every computing node has: 0 auto, 1 f32, 2 bf16, 3 f16; infer resolves auto (kg_infer_precision). */
 enum { KG_PRECISION_AUTO, KG_PRECISION_F32, KG_PRECISION_BF16, KG_PRECISION_F16 };

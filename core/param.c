@@ -271,3 +271,23 @@ void kg_params_hash(const kg_node_type *t, const void *params, int item, kg_hash
         kg_hash_text(h, text);
     }
 }
+
+void kg_params_trace_hash(const kg_node_type *t, const void *params, kg_hash *h)
+{
+    for (const kg_param *p = t->params; p && p->name; ++p) {
+        char text[64 * 21];
+        if (p->type == KG_T_OUT) {
+            const char *path = CONST_FIELD(char *, p, params), *dot = path ? strrchr(path, '.') : NULL;
+            kg_hash_text(h, dot ? dot : "");
+            kg_hash_text(h, path && strchr(path, '%') ? "many" : "");
+        } else if (p->flags & KG_UNTRACED && p->type == KG_T_INTS) {
+            kg_hash_bytes(h, &CONST_FIELD(kg_ints, p, params).n, sizeof(int));
+        } else if (is_text(p)) {
+            const char *s = CONST_FIELD(char *, p, params);
+            kg_hash_text(h, s && !(p->flags & KG_UNTRACED) ? s : "");
+        } else if (!(p->flags & KG_UNTRACED)) {
+            kg_param_text(p, params, text, sizeof text);
+            kg_hash_text(h, text);
+        }
+    }
+}

@@ -12,6 +12,7 @@ void kg_params_copy(const kg_node_type *t, void *to, const void *from);
 /* name=value of each one that is not at its default, in declaration order; item >= 0 takes one number of a KG_ITEMS list
  * (of a list of one always that). */
 void kg_params_hash(const kg_node_type *t, const void *params, int item, kg_hash *h);
+void kg_params_trace_hash(const kg_node_type *t, const void *params, kg_hash *h);    /* what the trace of a node depends on */
 int kg_params_items(const kg_node_type *t, const void *params);       /* numbers in its KG_ITEMS list; at least 1      */
 int kg_param_text(const kg_param *p, const void *params, char *out, size_t n);   /* value as text, for plans and --help */
 int kg_param_option(const kg_param *p, const char *word);             /* index of a choice's option, or -1             */

@@ -191,8 +191,6 @@ static int append(kg_tier *t, kg_interval v)
 {
     if (!kg_grow(&t->intervals, &t->cap_intervals, t->n_intervals, sizeof v))
         return -1;
-    for (uint32_t i = v.first; i <= v.last && i < t->n_ticks; ++i)
-        t->busy[i] += v.bytes;
     t->intervals[t->n_intervals] = v;
     return (int)t->n_intervals++;
 }
@@ -229,8 +227,10 @@ static int add_values(kg_plan *p, int node)
     const kg_gnode *n = p->graph->node[node];
     kg_pnode *q = &p->node[node];
     for (int o = 0; o < n->outputs; ++o) {
+        if (q->state == KG_P_SKIP)
+            break;
         q->interval[o] = -1;
-        if (!q->values[o].n || q->first == UINT32_MAX || q->state == KG_P_SKIP)
+        if (!q->values[o].n || q->first == UINT32_MAX)
             continue;
         size_t bytes = 0;
         for (int k = 0; k < q->values[o].n; ++k)
@@ -242,6 +242,26 @@ static int add_values(kg_plan *p, int node)
             return 0;
     }
     return 1;
+}
+
+/* What has been appended to an empty tier stands in its ticks. */
+static kg_status raise_busy(kg_tier *t)
+{
+    size_t *change = calloc(t->n_ticks + 2, sizeof *change), now = 0;      /* wraps where it falls */
+    for (size_t i = 0; i < t->n_intervals && change; ++i) {
+        const kg_interval *v = &t->intervals[i];
+        size_t end = v->last < t->n_ticks ? v->last + 1 : t->n_ticks;
+        if (v->first < end) {
+            change[v->first] += v->bytes;
+            change[end] -= v->bytes;
+        }
+    }
+    for (size_t i = 0; i < t->n_ticks && change; ++i) {
+        now += change[i];
+        t->busy[i] += now;
+    }
+    free(change);
+    return change ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
 }
 
 /* What is no weight: outputs, kept tensors, the copy lane's scratch. */
@@ -263,7 +283,7 @@ static kg_status add_fixed(kg_plan *p)
     if (p->fill_bytes && good)
         good = (p->fill_interval = append(&p->tier, (kg_interval){.kind = KG_I_FILL, .bytes = p->fill_bytes,
                                                                   .last = (uint32_t)p->trace.n_ticks - 1})) >= 0;
-    return good && p->keep_interval ? KG_OK : kg_fail(KG_FAILED, "out of host memory");
+    return good && p->keep_interval ? raise_busy(&p->tier) : kg_fail(KG_FAILED, "out of host memory");
 }
 
 size_t kg_plan_room(const kg_plan *p)
@@ -339,9 +359,12 @@ static kg_plan *plan_new(kg_graph *g, const kg_plan_options *o)
         kg_fail(KG_FAILED, "out of host memory");
         return NULL;
     }
-    for (int i = 0; i < p->count; ++i)
-        p->node[i].warned = (kg_warned){.node = g->node[i]->type->name, .label = g->node[i]->label};
     return p;
+}
+
+static void own_warnings(kg_plan *p, int node)
+{
+    p->node[node].warned = (kg_warned){.node = p->graph->node[node]->type->name, .label = p->graph->node[node]->label};
 }
 
 static kg_plan *plan_done(kg_plan *p, kg_status s)
@@ -419,6 +442,8 @@ kg_plan *kg_plan_new(kg_graph *g, const kg_plan_options *o)
     }
     int wanted = 0;
     for (int i = 0; i < p->count; ++i)
+        own_warnings(p, i);
+    for (int i = 0; i < p->count; ++i)
         if (kg_gnode_wanted(g, i)) {
             ++wanted;
             need(p, i);
@@ -451,6 +476,7 @@ kg_plan *kg_plan_part(const kg_plan *whole, int root)
         if (whole->node[i].state != KG_P_RUN || n->resource || kg_plan_root(whole, i) != root)
             continue;
         p->node[i].state = KG_P_RUN;
+        own_warnings(p, i);
         for (int k = 0; k < n->inputs; ++k)
             if (n->from[k] >= 0 && p->node[n->from[k]].state == KG_P_SKIP)
                 p->node[n->from[k]].state = p->graph->node[n->from[k]]->resource ? KG_P_RUN : KG_P_GIVEN;

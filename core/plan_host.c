@@ -1,5 +1,5 @@
 /* The host's part of a card's plan: what the run needs of its memory, and how much of the rest keeps weights. */
-#include "core/plan_internal.h"
+#include "core/run_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,16 +7,36 @@
 
 #include "core/system.h"
 
-/* What a plan itself takes while it is run: the trace, lifetimes and loads, what core/run.c keeps by tick, checkpoints to resume. */
-static size_t own_bytes(const kg_plan *p)
+enum { PER_BLOCK = 32 };       /* what the allocator adds to a block, and a small one's rounding */
+
+/* A node's own, with what the run keeps of it. A part's array spans the whole graph, and only the pages of its own nodes are touched. */
+static size_t node_bytes(const kg_plan *p, int node)
+{
+    const kg_pnode *q = &p->node[node];
+    size_t bytes = sizeof *q + sizeof(kg_clock) + 1 + sizeof(kg_unit) + sizeof(int) + q->checkpoint.bytes + (p->whole ? 4096 : 0);
+    for (int o = 0; o < KG_GRAPH_PORTS; ++o) {
+        size_t items = (size_t)(q->values[o].n > 0 ? q->values[o].n : 1);
+        bytes += q->values[o].item ? items * (sizeof(kg_tensor) + 2 * sizeof(kg_interval)) + PER_BLOCK : 0;
+        bytes += q->rows[o] ? items * sizeof(kg_cache_row) + PER_BLOCK : 0;
+    }
+    return bytes + (q->part ? kg_plan_own_bytes(q->part) : 0);
+}
+
+/* What grows with the graph; a run's constants, about 1 MiB, are in what the device says is taken beside the plan. Arrays grow by
+ * doubling, so that those of loads and intervals, which are not made yet, count twice. The tier of a card's host has its own loads and
+ * heights. */
+size_t kg_plan_own_bytes(const kg_plan *p)
 {
     const kg_trace *t = &p->trace;
-    size_t saved = 0;
+    size_t tiers = p->options.device->profile.discrete ? 2 : 1, own = 0;
     for (int i = 0; i < p->count; ++i)
-        saved += p->node[i].checkpoint.bytes;
-    return saved + t->n_records * sizeof *t->records + t->n_ticks * (sizeof *t->ticks + 4 * sizeof(size_t)) +
-           t->n_keeps * sizeof *t->keeps +
-           t->n_uses * (sizeof *t->uses + 2 * sizeof(size_t) + sizeof(int) + sizeof(kg_load) + sizeof(uint64_t));
+        if (p->node[i].state != KG_P_SKIP || !p->whole)
+            own += node_bytes(p, i);
+    own += t->cap_records * sizeof *t->records + t->cap_keeps * (sizeof *t->keeps + sizeof(int) + 2 * sizeof(kg_interval));
+    own += t->cap_ticks * (sizeof *t->ticks + tiers * sizeof(size_t) + 2 * sizeof(double) + sizeof(kg_event) + 1);
+    own += t->cap_uses * sizeof *t->uses;
+    own += t->n_uses * (2 * sizeof(size_t) + tiers * (sizeof(int) + 2 * sizeof(kg_load)) + sizeof(kg_event));
+    return own + kg_run_events_bytes(p);
 }
 
 /* Host memory of a run besides weights: the plan, what units declare, staging, a value on its way to or from the cache. */
@@ -29,7 +49,8 @@ size_t kg_plan_host_needs(const kg_plan *p)
         for (int o = 0; o < KG_GRAPH_PORTS && p->node[i].state != KG_P_SKIP; ++o)
             for (int k = 0; k < p->node[i].values[o].n; ++k)
                 value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
-    return own_bytes(p) + unit + value + p->stage + (p->options.device->profile.discrete ? p->options.device->profile.host_fixed : 0);
+    const kg_profile *f = &p->options.device->profile;
+    return kg_plan_own_bytes(p) + unit + value + p->stage + (f->discrete ? f->host_fixed : 0);
 }
 
 /* Page-locked weights are taken from everyone: what may be taken now, but a tenth of all memory (or of the group's limit). */

@@ -68,6 +68,7 @@ kg_plan *kg_plan_part(const kg_plan *whole, int root); /* the plan of a unit on 
 kg_status kg_plan_tier_begin(kg_plan *p, kg_tier *t, size_t budget);
 void kg_plan_tier_drop(kg_tier *t);
 size_t kg_plan_host_needs(const kg_plan *p);
+size_t kg_plan_own_bytes(const kg_plan *p);            /* what the plan and its run take for themselves                */
 size_t kg_plan_host_room(void);                        /* the budget when nobody said one                           */
 kg_status kg_plan_host(kg_plan *p);                    /* the host tier; KG_NOFIT quietly, p->host.shortfall set           */
 kg_status kg_plan_refuse(kg_plan *p);                   /* KG_NOFIT with figures; tries other budgets, so that the plan is spent */
@@ -87,10 +88,23 @@ kg_status kg_plan_expect(kg_plan *p);          /* a finished plan's seconds: wha
 void kg_plan_unit_name(const kg_plan *p, int unit, char *out, size_t n);       /* for core/rates.h                     */
 double kg_plan_work(const kg_plan *p);         /* seconds of computing                                     */
 double kg_plan_stall(const kg_plan *p, uint32_t *tick);    /* seconds of waiting, and where most of them; NULL */
+/* Units that are traced once (core/plan_same.c). Begin says in `like` which earlier unit this one equals, -1: none. */
+typedef struct kg_same_unit {
+    kg_key key;
+    size_t records, uses, keeps, n_records, n_uses, n_keeps, stage;
+    int64_t fronts, n_fronts;
+} kg_same_unit;
+typedef struct kg_same { int *unit; size_t room; kg_same_unit *seen; int like; } kg_same;    /* unit: a table of numbers + 1 */
+int kg_same_new(kg_same *s, const kg_plan *p);
+void kg_same_free(kg_same *s);
+void kg_same_begin(kg_same *s, const kg_plan *p, int unit);
+void kg_same_end(kg_same *s, const kg_plan *p, const kg_ctx *c, int unit);
+kg_status kg_same_copy(kg_same *s, kg_plan *p, kg_ctx *c, int unit);
 /* Runs all units in order in a context: dry here, wet in core/run.c. The hooks may be NULL. */
 typedef struct kg_walk {
     kg_status (*before)(void *arg, kg_plan *p, int unit);
     kg_status (*part)(void *arg, kg_plan *p, int unit);                    /* instead of executing a unit on the host */
+    int (*known)(void *arg);                                               /* dry: part is called for this unit too   */
     kg_status (*settle)(void *arg, kg_plan *p, int unit, kg_status s);     /* before states are destroyed, on every way out */
     kg_status (*after)(void *arg, kg_plan *p, int unit);                   /* when all went well                    */
     void *arg;

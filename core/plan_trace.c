@@ -100,10 +100,11 @@ static kg_status make_values(kg_plan *p, int node)
         q->interval[o] = -1;
         if (n->out[o].stream || n->resource || q->values[o].item)
             continue;
-        q->values[o].n = n->out[o].items > 1 ? n->out[o].items : 1;
-        q->values[o].item = calloc((size_t)q->values[o].n, sizeof(kg_tensor));
+        int items = n->out[o].items > 1 ? n->out[o].items : 1;
+        q->values[o].item = calloc((size_t)items, sizeof(kg_tensor));
         if (!q->values[o].item)
             return kg_fail(KG_FAILED, "out of host memory");
+        q->values[o].n = items;
     }
     return KG_OK;
 }
@@ -192,6 +193,11 @@ static void begin_frames(kg_plan *p, kg_ctx *c, int unit)
     }
 }
 
+static int elsewhere(const kg_plan *p, const kg_walk *w, int unit)
+{
+    return kg_plan_on_host(p, p->unit[unit].root) || (w && w->known && w->known(w->arg));
+}
+
 kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
 {
     kg_status s = KG_OK;
@@ -201,7 +207,7 @@ kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
         if (w && w->before)
             s = w->before(w->arg, p, u);
         if (s == KG_OK)
-            s = kg_plan_on_host(p, p->unit[u].root) ? w->part(w->arg, p, u) : kg_unit_execute(&p->node[p->unit[u].root].frame);
+            s = elsewhere(p, w, u) ? w->part(w->arg, p, u) : kg_unit_execute(&p->node[p->unit[u].root].frame);
         if (w && w->settle)
             s = w->settle(w->arg, p, u, s);
         if (s == KG_OK && w && w->after)
@@ -211,10 +217,10 @@ kg_status kg_plan_walk(kg_plan *p, kg_ctx *c, const kg_walk *w)
     }
     if (s == KG_OK)
         kg_ctx_tick(c);
-    return s;
+    return s == KG_OK ? kg_error_last()->status : s;
 }
 
-typedef struct dry { kg_ctx *c; size_t keeps; } dry;
+typedef struct dry { kg_ctx *c; size_t keeps; kg_same same; } dry;
 
 static kg_status dry_before(void *arg, kg_plan *p, int unit)
 {
@@ -223,14 +229,19 @@ static kg_status dry_before(void *arg, kg_plan *p, int unit)
     p->unit[unit].fronts = p->trace.fronts;
     d->keeps = p->trace.n_keeps;
     d->c->stage_bytes = 0;
+    kg_same_begin(&d->same, p, unit);
     return KG_OK;
 }
+
+static int dry_known(void *arg) { return ((dry *)arg)->same.like >= 0; }
 
 /* A unit on the host is planned once, whatever the device's knobs. */
 static kg_status dry_part(void *arg, kg_plan *p, int unit)
 {
     dry *d = arg;
     kg_pnode *root = &p->node[p->unit[unit].root];
+    if (d->same.like >= 0)
+        return kg_same_copy(&d->same, p, d->c, unit);
     if (!root->part)
         root->part = kg_plan_part(p, p->unit[unit].root);
     if (!root->part)
@@ -246,6 +257,7 @@ static kg_status dry_after(void *arg, kg_plan *p, int unit)
     dry *d = arg;
     kg_unit *u = &p->unit[unit];
     u->last = d->c->tick;
+    kg_same_end(&d->same, p, d->c, unit);
     u->fronts = p->trace.fronts - u->fronts;
     const kg_plan *part = p->node[u->root].part;
     u->host = part ? part->arena + part->host_peak : 0;
@@ -269,6 +281,8 @@ static void lifetimes(kg_plan *p)
     uint32_t end = (uint32_t)p->trace.n_ticks - 1;
     for (int i = 0; i < p->count; ++i) {
         kg_pnode *q = &p->node[i];
+        if (q->state == KG_P_SKIP)
+            continue;                      /* of a part, most of the graph */
         q->first = q->state == KG_P_RUN && !p->graph->node[i]->resource ? p->unit[q->unit].first : UINT32_MAX;
         q->last = q->state == KG_P_RUN && !p->graph->node[i]->resource ? p->unit[q->unit].last : 0;
     }
@@ -343,8 +357,11 @@ kg_status kg_plan_trace(kg_plan *p)
     dry d = {.c = c};
     if (s == KG_OK)
         s = kg_error_last()->status;
+    if (s == KG_OK && !kg_same_new(&d.same, p))
+        s = kg_fail(KG_FAILED, "out of host memory");
     if (s == KG_OK)
-        s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .part = dry_part, .after = dry_after, .arg = &d});
+        s = kg_plan_walk(p, c, &(kg_walk){.before = dry_before, .part = dry_part, .known = dry_known, .after = dry_after, .arg = &d});
+    kg_same_free(&d.same);
     for (int u = 0; s != KG_OK && u < p->count; ++u)
         kg_frame_drop_state(&p->node[u].frame);
     if (s == KG_OK) {

@@ -1,14 +1,17 @@
 /* A run's events: what happened and was not read yet, in order.
  *
  * Room for all of them is there from the start, whatever the run does and whether anybody reads: of each node it is said once that it
- * runs or was cached and once that it is done, and of its steps the last one alone waits. So nothing but a step is ever lost, and a
- * reader that is slow sees fewer steps. Names are put in when an event is read; the error is the run's own. */
+ * runs or was cached and once that it is done, and where STEPS steps wait, a node's next one takes the place of its last. So nothing
+ * but a step is ever lost, and a reader that is slow sees fewer of them. Names are put in when an event is read; the error is the run's
+ * own. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/run_internal.h"
 
-static size_t most(const kg_plan *p) { return 3 * (size_t)p->count + 4; }
+enum { STEPS = 256 };
+
+static size_t most(const kg_plan *p) { return 3 * (size_t)p->count + 4 + STEPS; }
 
 size_t kg_run_events_bytes(const kg_plan *p) { return most(p) * sizeof(kg_note); }
 
@@ -24,7 +27,7 @@ static kg_note *note_at(const kg_run *r, size_t i) { return &r->notes[(r->first_
 /* Where this step takes the place of one before it, behind the last event of any node; NULL: it is new. */
 static kg_note *same_step(const kg_run *r, const kg_run_event *e)
 {
-    for (size_t i = r->n_notes; i > 0 && e->kind == KG_E_STEP && note_at(r, i - 1)->kind == KG_E_STEP; --i)
+    for (size_t i = r->n_notes; i > 0 && e->kind == KG_E_STEP && r->n_steps >= STEPS && note_at(r, i - 1)->kind == KG_E_STEP; --i)
         if (note_at(r, i - 1)->node == e->id)
             return note_at(r, i - 1);
     return NULL;
@@ -34,8 +37,10 @@ void kg_run_push(kg_run *r, const kg_run_event *e)
 {
     pthread_mutex_lock(&r->lock);
     kg_note *to = same_step(r, e);
-    if (!to && r->n_notes < r->room_notes)
+    if (!to && r->n_notes < r->room_notes) {
         to = note_at(r, r->n_notes++);
+        r->n_steps += e->kind == KG_E_STEP;
+    }
     if (to) {
         *to = (kg_note){.kind = e->kind, .node = e->id, .i = e->i, .n = e->n, .seconds = e->seconds, .rest = e->rest,
                         .resident = e->resident};
@@ -79,6 +84,7 @@ int kg_run_poll(kg_run *r, kg_run_event *e, int wait_ms)
         tell(r, note_at(r, 0), e);
         r->first_note = (r->first_note + 1) % r->room_notes;
         --r->n_notes;
+        r->n_steps -= e->kind == KG_E_STEP;
     }
     pthread_mutex_unlock(&r->lock);
     return got;

@@ -87,7 +87,7 @@ struct kg_run {
     kg_status status;
     int finished;
     kg_note *notes;                /* events that nobody has read yet: a ring                               */
-    size_t room_notes, first_note, n_notes;
+    size_t room_notes, first_note, n_notes, n_steps;
     kg_progress progress[KG_PROGRESS];     /* a ring, oldest first                                          */
     unsigned first_progress, n_progress, n_paced;
     double *until;                 /* by tick: planned seconds of work before it                            */

@@ -88,7 +88,8 @@ static kg_status decode_execute(kg_exec *x)
     kg_tensor latent = kg_in(x, 1), out = kg_out(x, 0);
     vae_run r;
     const decode_params *p = kg_params(x);
-    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, vae_act(p->precision), latent.shape[2], latent.shape[3]);
+    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, vae_act(p->precision), latent.shape[1], latent.shape[2],
+              latent.shape[3]);
     for (int64_t t = 0; t < latent.shape[1]; ++t) {
         kg_enter(x, "frame", t, latent.shape[1]);
         kg_tensor in = kg_temp(x, r.act, KG_SHAPE(1, latent.shape[2], latent.shape[3], VAE_LATENT));

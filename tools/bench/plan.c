@@ -5,6 +5,7 @@
  *     trace   one dry run of a 14B text-to-video graph, 832x480, 81 frames, 84 steps: 120,000 fronts
  *     plan    kg_plan_new of the same graph in 50 steps on cards of 12, 16, 20 and 24 GiB: every rung, residency, layout
  *     kino    the whole `kino plan graphs/wan_t2v.lua` of the same files, from start to exit (with the program's path)
+ *     many    graph and plan of 600 prompts of the demo on the CPU, and of 300 prompts of a 14B model on the card of 24 GiB
  *     hit     an 8 MiB latent that the cache answers: its plan and its run
  *
  * Models are sparse files (tests/sparse.h): headers are real, data is never read. Medians of ROUNDS (9), then least and most; what
@@ -157,6 +158,61 @@ static void time_plan(kg_files *files, kg_device *d, size_t gib)
     kg_graph_free(g);
 }
 
+/* ---- many prompts ---- */
+typedef struct many { const char *what, *model, *text, *vae, *tokenizer; int prompts, side, frames, steps, precision; } many;
+
+static void add_prompt(kg_graph *g, const many *m, int i, int model, int load, int vae)
+{
+    char prompt[32], name[32];
+    snprintf(prompt, sizeof prompt, "a red circle, %d", i);
+    snprintf(name, sizeof name, "many-%d.mp4", i);
+    int text = ADD(g, "text.umt5", arg_node("model", load, 0), arg_text("prompt", prompt));
+    int x = ADD(g, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", text, 1),
+                arg_int("width", m->side), arg_int("height", m->side), arg_int("frames", m->frames), arg_int("steps", m->steps),
+                arg_int("seed", i));
+    int frames = ADD(g, "wan.decode", arg_node("vae", vae, 0), arg_node("latent", x, 0));
+    kg_graph_want(g, ADD(g, "video.save", arg_node("video", frames, 0), arg_text("path", in_folder(name))));
+    if (m->frames == 17) {             /* the demo's sheet */
+        snprintf(name, sizeof name, "many-%d.png", i);
+        int sheet = ADD(g, "image.sheet", arg_node("video", frames, 0));
+        kg_graph_want(g, ADD(g, "image.save", arg_node("image", sheet, 0), arg_text("path", in_folder(name))));
+    }
+}
+
+static kg_graph *many_new(kg_files *files, const many *m)
+{
+    kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = m->precision});
+    int model = ADD(g, "wan.model", arg_text("path", m->model)), vae = ADD(g, "wan.vae", arg_text("path", m->vae));
+    kg_arg load[] = {arg_text("path", m->text), arg_text("tokenizer", m->tokenizer)};
+    int text = add(g, "text.load", load, m->tokenizer ? 2 : 1);
+    for (int i = 0; i < m->prompts; ++i)
+        add_prompt(g, m, i, model, text, vae);
+    return g;
+}
+
+static void time_many(kg_files *files, kg_device *d, const many *m)
+{
+    double ms[64], cpu = 0;
+    char more[128], name[32];
+    for (int i = 0; i < 2 * m->prompts; ++i) {
+        snprintf(name, sizeof name, "many-%d.%s", i / 2, i % 2 ? "png" : "mp4");
+        if (kg_files_grant_out(files, in_folder(name)) != KG_OK)
+            fail("outputs");
+    }
+    for (int i = 0; i < rounds; ++i) {
+        double began = now(), busy = worked();
+        kg_graph *g = many_new(files, m);
+        kg_plan *p = plan_new(g, d, 24);
+        ms[i] = now() - began;
+        cpu += worked() - busy;
+        snprintf(more, sizeof more, "%s: %d nodes, %zu uses, %zu ticks; %.1f ms of processor", m->what, kg_graph_count(g), p->trace.n_uses,
+                 p->trace.n_ticks, cpu / (i + 1));
+        kg_plan_free(p);
+        kg_graph_free(g);
+    }
+    say("many", ms, 1000, more);
+}
+
 /* ---- the whole program ---- */
 static double program(const char *kino)
 {
@@ -259,12 +315,21 @@ int main(int argc, char **argv)
         kg_files_grant_out(files, in_folder("out.mp4")) != KG_OK)
         fail("folders");
     kg_device *d = kg_cpu_new(0);
+#define DEMO KG_SOURCE_DIR "/graphs/demo/"
+    if (d)
+        time_many(files, d, &(many){"600 of the demo", DEMO "wan_demo.safetensors.index.json", DEMO "umt5_demo.safetensors",
+                                    DEMO "wan_demo_vae.safetensors", NULL, 600, 128, 17, 20, KG_PRECISION_F32});
     if (!d || kg_profile_load(&d->profile, card) != KG_OK)
         fail("profile");
     time_trace(files, d);
     for (size_t gib = 12; gib <= 24; gib += 4)
         time_plan(files, d, gib);
-    if (argc > 1)
+    char dit[128], umt5[128], vae[128];        /* in_folder keeps four */
+    snprintf(dit, sizeof dit, "%s", in_folder("dit.safetensors"));
+    snprintf(umt5, sizeof umt5, "%s", in_folder("umt5.safetensors"));
+    snprintf(vae, sizeof vae, "%s", in_folder("vae.safetensors"));
+    time_many(files, d, &(many){"300 of 14B", dit, umt5, vae, TOKENIZER, 300, 480, 81, 50, KG_PRECISION_BF16});
+    if (argc > 1 && *argv[1])
         time_program(argv[1]);
     time_hit(files);
     kg_device_free(d);
