@@ -136,7 +136,7 @@ static kg_status decode(kg_exec *x)
     const params *p = kg_params(x);
     kg_tensor latent = kg_in(x, 1), flag = flag_new(x);
     vae_run r;
-    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, act_of(p), latent.shape[2], latent.shape[3]);
+    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_DECODER, 0, act_of(p), latent.shape[1], latent.shape[2], latent.shape[3]);
     for (int64_t i = 0; i < p->runs; ++i) {
         gate(x, flag, i);
         if (kg_enter(x, "run", i, p->runs))
@@ -187,7 +187,7 @@ static kg_status encode(kg_exec *x)
     const params *p = kg_params(x);
     kg_tensor flag = flag_new(x), all = random_frames(x, p);
     vae_run r;
-    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_ENCODER, 0, act_of(p), p->height, p->width);
+    vae_begin(x, &r, kg_desc_in(x, 0)->resource->config, VAE_ENCODER, 0, act_of(p), (p->frames + 3) / 4, p->height, p->width);
     for (int64_t i = 0; i < p->runs; ++i) {
         gate(x, flag, i);
         if (kg_enter(x, "run", i, p->runs))
