@@ -4,6 +4,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The number behind a prefix in one of the system's files, times unit; 0 when it is not there. */
 size_t kg_system_bytes(const char *path, const char *prefix, size_t unit);
 
@@ -14,5 +18,9 @@ typedef struct kg_host_memory {
 } kg_host_memory;
 /* root: "" for this machine; tests give a folder with files of their own below it. */
 void kg_host_memory_read(const char *root, kg_host_memory *m);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

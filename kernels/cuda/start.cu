@@ -4,6 +4,7 @@
  * process; without NVML it is the difference that starting made in the card's free memory, as far as it can be seen from inside.
  * Rates of products are fractions of what the card could do, by compute capability: what long runs reached under the power limit,
  * not bursts. Copies are measured. Measured figures are rounded to two digits: a plan then is the same from start to start. */
+#include "core/system.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/linear.h"
 
