@@ -36,7 +36,9 @@ typedef struct checkpoint { kg_cache *cache; const char *bytes; kg_cache_row row
 /* A run that lacks the memory to keep something goes on: its work is worth more than what the cache would have saved. */
 static void not_kept(const char *what, size_t bytes)
 {
-    kg_log("out of host memory for %zu bytes: %s is not kept in the cache", bytes, what);
+    kg_warned *was = kg_warn_for(NULL);                    /* of the cache, and of no result */
+    kg_warn("out of host memory for %zu bytes: %s is not kept in the cache", bytes, what);
+    kg_warn_for(was);
 }
 
 /* Hands a copy to the cache's writer. */
