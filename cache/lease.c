@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -79,34 +80,53 @@ static int stale(const kg_store *s, int64_t pid, int64_t started, const char *ho
     return (kill((pid_t)pid, 0) && errno == ESRCH) || start_time(pid) != started;
 }
 
-/* Drops the first stale holder: its number of leases, 0 when there is none, -1 after a failure. */
-static int64_t drop_one(kg_store *s)
+typedef struct holder { int64_t pid, started; char host[64]; } holder;
+
+/* Those that are not there any more, in one pass over the table, which must not change under it. Their number, or -1. */
+static int stale_holders(kg_store *s, holder **out)
 {
-    sqlite3_stmt *q = kg_db_use(s, SQL_LEASES), *drop = kg_db_use(s, SQL_LEASE_DROP);
-    int64_t dropped = 0;
-    int more = q && drop ? 0 : -1;
-    while (!dropped && !more && (more = kg_db_step(s, q)) > 0) {
-        int64_t pid = sqlite3_column_int64(q, 0), started = sqlite3_column_int64(q, 1);
+    sqlite3_stmt *q = kg_db_use(s, SQL_LEASES);
+    int n = 0, room = 0, more = q ? 1 : -1;
+    while (more > 0 && (more = kg_db_step(s, q)) > 0) {
+        holder h = {.pid = sqlite3_column_int64(q, 0), .started = sqlite3_column_int64(q, 1)};
         const char *host = (const char *)sqlite3_column_text(q, 2);
-        more = 0;
-        if (!stale(s, pid, started, host, sqlite3_column_double(q, 3)))
+        if (!stale(s, h.pid, h.started, host, sqlite3_column_double(q, 3)))
             continue;
-        sqlite3_bind_int64(drop, 1, pid);
-        sqlite3_bind_int64(drop, 2, started);
-        sqlite3_bind_text(drop, 3, host, -1, SQLITE_TRANSIENT);
-        sqlite3_reset(q);
-        more = kg_db_finish(s, drop);
-        dropped = more ? 0 : sqlite3_changes(s->db);
+        snprintf(h.host, sizeof h.host, "%s", host ? host : "");
+        holder *p = n == room ? realloc(*out, sizeof *p * (size_t)(room = room ? 2 * room : 16)) : *out;
+        if (!p) {
+            more = -1;
+            break;
+        }
+        *out = p;
+        p[n++] = h;
     }
     if (q)
         sqlite3_reset(q);
-    return more < 0 ? -1 : dropped;
+    return more < 0 ? -1 : n;
+}
+
+/* Its number of leases, or -1. */
+static int64_t drop_holder(kg_store *s, const holder *h)
+{
+    sqlite3_stmt *q = kg_db_use(s, SQL_LEASE_DROP);
+    if (!q)
+        return -1;
+    sqlite3_bind_int64(q, 1, h->pid);
+    sqlite3_bind_int64(q, 2, h->started);
+    sqlite3_bind_text(q, 3, h->host, -1, SQLITE_TRANSIENT);
+    return kg_db_finish(s, q) ? -1 : sqlite3_changes(s->db);
 }
 
 int64_t kg_lease_drop_stale(kg_store *s)
 {
-    int64_t all = 0, n = 0;
-    while (!s->read_only && (n = drop_one(s)) > 0)
-        all += n;
+    holder *h = NULL;
+    int n = s->read_only ? 0 : stale_holders(s, &h);
+    int64_t all = n < 0 ? -1 : 0;
+    for (int i = 0; i < n && all >= 0; ++i) {
+        int64_t dropped = drop_holder(s, &h[i]);
+        all = dropped < 0 ? -1 : all + dropped;
+    }
+    free(h);
     return all;
 }

@@ -140,7 +140,7 @@ static void sink_store(kg_cache *c, const kg_key *key, const char *path)
 
 static void bind_key(sqlite3_stmt *q, const kg_key *key) { sqlite3_bind_blob(q, 1, key, sizeof *key, SQLITE_STATIC); }
 
-static int warning_lines(kg_store *s, const kg_key *key, char *lines, size_t n)
+static int warning_lines(kg_store *s, const kg_key *key, char *lines, size_t n, double *made)
 {
     sqlite3_stmt *q = s->version > 1 ? kg_db_use(s, SQL_WARNING_FIND) : NULL;    /* one that is read only may be of the first form */
     if (!q)
@@ -150,6 +150,7 @@ static int warning_lines(kg_store *s, const kg_key *key, char *lines, size_t n)
     int there = text && *text;
     if (there)
         snprintf(lines, n, "%s", text);
+    *made = there ? sqlite3_column_double(q, 1) : 0;
     sqlite3_reset(q);
     return there;
 }
@@ -171,9 +172,10 @@ static void warning_write(kg_store *s, int sql, const kg_key *key, const char *l
 /* What is repeated is kept on: warnings go by age alone, and rows are kept as long as they are of use. */
 static int warning_find(kg_cache *c, const kg_key *key, char *lines, size_t n)
 {
+    double made;
     kg_store *s = enter(c);
-    int there = warning_lines(s, key, lines, n);
-    if (there)
+    int there = warning_lines(s, key, lines, n, &made);
+    if (there && kg_now() - made > 86400)
         warning_write(s, SQL_WARNING_USED, key, NULL);
     leave(s);
     return there;
@@ -182,10 +184,11 @@ static int warning_find(kg_cache *c, const kg_key *key, char *lines, size_t n)
 static void warning_store(kg_cache *c, const kg_key *key, const char *lines)
 {
     char had[KG_WARNINGS];
+    double made;
     kg_store *s = enter(c);
     if (*lines)
         warning_write(s, SQL_WARNING_STORE, key, lines);
-    else if (warning_lines(s, key, had, sizeof had))
+    else if (warning_lines(s, key, had, sizeof had, &made))
         warning_write(s, SQL_WARNING_DROP, key, NULL);
     leave(s);
 }

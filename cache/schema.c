@@ -70,7 +70,7 @@ const char *const kg_sql[SQL_COUNT] = {
     [SQL_SINK_STORE] = "INSERT OR REPLACE INTO sink VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_IDENTITY_FIND] = "SELECT id FROM identity WHERE device = ?1 AND inode = ?2 AND size = ?3 AND mtime = ?4 AND ctime = ?5",
     [SQL_IDENTITY_STORE] = "INSERT OR REPLACE INTO identity VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [SQL_WARNING_FIND] = "SELECT lines FROM warning WHERE key = ?1",
+    [SQL_WARNING_FIND] = "SELECT lines, made FROM warning WHERE key = ?1",
     [SQL_WARNING_STORE] = "INSERT OR REPLACE INTO warning VALUES(?1, ?2, ?3)",
     [SQL_WARNING_USED] = "UPDATE warning SET made = ?2 WHERE key = ?1",
     [SQL_WARNING_DROP] = "DELETE FROM warning WHERE key = ?1",

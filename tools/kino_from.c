@@ -91,7 +91,7 @@ kg_status kino_from(kino_options *o, kino_made *m)
     kg_files_free(files);
     if (s == KG_OK)
         s = kino_made_texts(o, m);
-    if (s == KG_OK)
+    if (s == KG_OK && !kino_made_chain(o, m))      /* the command is the whole script's */
         print_command(o, o->json ? stderr : stdout);
     if (s == KG_OK && !m->again && !o->quiet)
         kino_made_values(m);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/param.h"
 #include "nodes/lib/pack.h"
@@ -71,7 +72,7 @@ const cJSON *kino_made_chain(const kino_options *o, const kino_made *m)
     if (!dot || m->named || o->typed != 1 || strcmp(o->value[0].name, "out"))
         return NULL;
     const char *out = strrchr(o->value[0].text, '.');
-    return out && !strcmp(out, dot) ? chain : NULL;
+    return out && !strcasecmp(out, dot) ? chain : NULL;
 }
 
 /* ---- the values of this very output ---- */
