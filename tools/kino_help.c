@@ -34,7 +34,7 @@ static const struct command { const char *name, *takes, *does, *more; } commands
      "  kino nodes wan          those whose names begin so\n"
      "  kino nodes wan.sample   one in full\n"
      "  --json                  in full, as a JSON array\n"},
-    {"inspect", "FILE", "what a model file, PNG or MP4 holds", "  --json                  the tensors as a JSON array\n"},
+    {"inspect", "FILE", "what any file is, and how it was made", "  --json                  all of it as one object\n"},
     {"cache", "ls|stat|gc|verify", "kept results",
      "  ls                      every result and checkpoint, the last used first\n"
      "  stat                    how many, how large, and the time they saved\n"

@@ -1,4 +1,4 @@
-/* Commands that only tell: inspect, cache, version. */
+/* Commands that only tell: cache, version. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <math.h>
@@ -11,8 +11,6 @@
 #include "core/words.h"
 #include "core/plain.h"
 #include "kernels/kernel.h"
-#include "nodes/lib/provenance.h"
-#include "nodes/lib/weights.h"
 #include "tools/kino_cli.h"
 
 kg_status kino_version(kino_options *o)
@@ -38,7 +36,7 @@ kg_status kino_version(kino_options *o)
     return KG_OK;
 }
 
-/* ---- inspect ---- */
+/* ---- cache ---- */
 
 /* A name from a file, as JSON or for a terminal. */
 static void print_name(const char *name, int json)
@@ -54,58 +52,6 @@ static void print_name(const char *name, int json)
     cJSON_Delete(item);
 }
 
-static void tensors(const kg_checkpoint *ck, int json)
-{
-    uint64_t bytes = 0;
-    for (int i = 0; i < kg_checkpoint_count(ck); ++i) {
-        const kg_weight *w = kg_checkpoint_at(ck, i);
-        char shape[128] = "";
-        size_t used = 0;
-        for (int k = 0; k < w->rank; ++k)
-            used += (size_t)snprintf(shape + used, sizeof shape - used, k ? ",%" PRId64 : "%" PRId64, w->shape[k]);
-        bytes += kg_weight_bytes(w);
-        if (json)
-            fputs(i ? ",{\"name\":" : "[{\"name\":", stdout);
-        print_name(w->name, json);
-        if (json)
-            printf(",\"dtype\":\"%s\",\"shape\":[%s]}", kg_dtype_name(w->dtype), shape);
-        else
-            printf("%*s %-5s [%s]\n", strlen(w->name) < 56 ? (int)(56 - strlen(w->name)) : 0, "", kg_dtype_name(w->dtype), shape);
-    }
-    if (json)
-        puts(kg_checkpoint_count(ck) ? "]" : "[]");
-    else
-        printf("%d tensors, %.1f MiB\n", kg_checkpoint_count(ck), (double)bytes / 1048576.0);
-}
-
-kg_status kino_inspect(kino_options *o)
-{
-    if (!o->target)
-        return kg_fail(KG_USAGE, "kino inspect wants a file");
-    kg_files *files = kg_files_new();
-    kg_status s = kg_files_grant(files, o->target);
-    size_t n = strlen(o->target);
-    int media = n > 4 && (!strcmp(o->target + n - 4, ".png") || !strcmp(o->target + n - 4, ".mp4"));
-    if (s == KG_OK && media) {
-        kg_file *f = kg_open(files, o->target);
-        char *text = f ? kg_provenance_read(f) : NULL;
-        if (text) {
-            kino_print_plain(text, stdout);
-            putchar('\n');
-        }
-        free(text);
-        kg_file_unref(f);
-    } else if (s == KG_OK) {
-        kg_checkpoint *ck = kg_checkpoint_open(files, o->target);
-        if (ck)
-            tensors(ck, o->json);
-        kg_checkpoint_free(ck);
-    }
-    kg_files_free(files);
-    return kg_error_last()->status;
-}
-
-/* ---- cache ---- */
 static int list_item(void *arg, const kg_cache_item *i)
 {
     char hex[65], words[KG_WORDS];

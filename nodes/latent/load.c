@@ -7,6 +7,7 @@
 
 #include "core/exec.h"
 #include "kernels/ops.h"
+#include "nodes/lib/known.h"
 #include "nodes/lib/media.h"
 #include "nodes/lib/safetensors.h"
 
@@ -22,8 +23,24 @@ static kg_status check_kind(const char *kind)
     return KG_USAGE;
 }
 
-static kg_status no_such_tensor(const params *p, const kg_safetensors *st, const char *path)
+/* A file of weights in the place of a latent is named for what it is. */
+static int is_model(kg_files *files, const params *p)
 {
+    kg_told t;
+    kg_checkpoint *ck = kg_checkpoint_open(files, p->path);
+    int is = ck && kg_known_tell(ck, &t, 1) && strcmp(t.reader ? t.reader : "", "latent.load") != 0;
+    if (is)
+        kg_fail(KG_INPUT, "'%s' is %s, and holds no tensor '%s'", kg_checkpoint_path(ck), t.what, p->name);
+    if (is && t.reader && t.runs)
+        kg_hint("%s reads it", t.reader);
+    kg_checkpoint_free(ck);
+    return is;
+}
+
+static kg_status no_such_tensor(kg_files *files, const params *p, const kg_safetensors *st, const char *path)
+{
+    if (is_model(files, p))
+        return KG_INPUT;
     const char *names[64];
     int n = 0;
     for (; n < st->n && n < 64; ++n)
@@ -35,14 +52,14 @@ static kg_status no_such_tensor(const params *p, const kg_safetensors *st, const
     return KG_INPUT;
 }
 
-static kg_status take_row(params *p, const kg_safetensors *st, const char *path, kg_desc *out)
+static kg_status take_row(kg_files *files, params *p, const kg_safetensors *st, const char *path, kg_desc *out)
 {
     const kg_weight *w = NULL;
     for (int i = 0; i < st->n && !w; ++i)
         if (!strcmp(st->rows[i].name, p->name))
             w = &st->rows[i];
     if (!w)
-        return no_such_tensor(p, st, path);
+        return no_such_tensor(files, p, st, path);
     if (w->dtype != KG_F32 && w->dtype != KG_F16 && w->dtype != KG_BF16)
         return kg_fail(KG_INPUT, "'%s': tensor '%s' is %s; f32, f16 and bf16 are read", path, p->name, kg_dtype_name(w->dtype));
     int skip = w->rank == 5 && w->shape[0] == 1 && kg_kind_takes("latent", p->kind);
@@ -68,7 +85,7 @@ static kg_status infer(kg_infer *x)
     kg_safetensors st;
     s = kg_safetensors_read(&st, f);
     if (s == KG_OK) {
-        s = take_row(p, &st, f->path, &x->out[0]);
+        s = take_row(x->files, p, &st, f->path, &x->out[0]);
         kg_safetensors_free(&st);
     }
     if (s == KG_OK)

@@ -16,6 +16,7 @@
 #include <libswscale/swscale.h>
 
 #include "nodes/lib/media.h"
+#include "nodes/lib/sniff.h"
 
 enum { IO_BYTES = 64 << 10, FRAMES_MAX = 1 << 20 };
 static const char containers[] = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts";
@@ -107,10 +108,18 @@ static kg_status open_demux(kg_clip *c)
         e = avformat_find_stream_info(c->demux, NULL);
     if (e >= 0)
         return KG_OK;
-    if (kg_error_last()->status == KG_OK)
+    if (kg_error_last()->status == KG_OK && kg_sniff_want(c->file, KG_FORM_VIDEO, "video that can be read here") == KG_OK)
         kg_fail(KG_INPUT, "'%s' is no video that can be read here", c->file->path);
     kg_hint("containers: MP4, MOV, Matroska, WebM, AVI, MPEG-TS");
     return KG_INPUT;
+}
+
+static void close_demux(kg_clip *c)
+{
+    avformat_close_input(&c->demux);
+    if (c->io)
+        av_freep(&c->io->buffer);
+    avio_context_free(&c->io);
 }
 
 /* ---- the stream ---- */
@@ -164,10 +173,7 @@ void kg_clip_free(kg_clip *c)
     av_frame_free(&c->frame);
     av_packet_free(&c->packet);
     avcodec_free_context(&c->codec);
-    avformat_close_input(&c->demux);
-    if (c->io)
-        av_freep(&c->io->buffer);
-    avio_context_free(&c->io);
+    close_demux(c);
     kg_file_unref((kg_file *)(uintptr_t)c->file);
     free(c);
 }
@@ -261,6 +267,29 @@ kg_status kg_clip_look(const kg_file *f, kg_clip_facts *facts)
     kg_clip *c = kg_clip_open(f);
     kg_status s = c ? facts_of(c, facts) : kg_error_last()->status;
     kg_clip_free(c);
+    return s;
+}
+
+static kg_clip_stream stream_of(AVFormatContext *demux, AVStream *s)
+{
+    const AVCodecParameters *p = s->codecpar;
+    const char *type = av_get_media_type_string(p->codec_type);
+    AVRational rate = av_guess_frame_rate(demux, s, NULL);
+    int moves = p->codec_type == AVMEDIA_TYPE_VIDEO;
+    return (kg_clip_stream){.type = type ? type : "data", .codec = avcodec_get_name(p->codec_id), .width = moves ? p->width : 0,
+                            .height = moves ? p->height : 0, .frames = moves ? s->nb_frames : 0,
+                            .rate = !moves ? p->sample_rate : rate.num > 0 && rate.den > 0 ? av_q2d(rate) : 0};
+}
+
+kg_status kg_clip_streams(const kg_file *f, kg_clip_stream *streams, int most, int *n)
+{
+    kg_clip c = {.file = f, .format = AV_PIX_FMT_NONE};
+    av_log_set_level(AV_LOG_QUIET);
+    kg_status s = open_demux(&c);
+    *n = 0;
+    for (unsigned i = 0; s == KG_OK && i < c.demux->nb_streams && *n < most; ++i)
+        streams[(*n)++] = stream_of(c.demux, c.demux->streams[i]);
+    close_demux(&c);
     return s;
 }
 

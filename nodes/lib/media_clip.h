@@ -24,4 +24,13 @@ kg_clip *kg_clip_open(const kg_file *f);
 kg_status kg_clip_next(kg_clip *c, int64_t width, int64_t height, uint8_t *rgb);
 void kg_clip_free(kg_clip *c);
 
+/* What a container holds, for people; nothing is decoded. Texts are libav's own. */
+typedef struct kg_clip_stream {
+    const char *type, *codec;      /* "video", "h264"                                                */
+    int64_t width, height;         /* of video                                                       */
+    int64_t frames;                /* as the container says; 0: it does not                          */
+    double rate;                   /* frames a second; of sound, samples                             */
+} kg_clip_stream;
+kg_status kg_clip_streams(const kg_file *f, kg_clip_stream *streams, int most, int *n);
+
 #endif

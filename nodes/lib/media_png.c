@@ -12,6 +12,7 @@
 
 #include "nodes/lib/media.h"
 #include "nodes/lib/provenance.h"
+#include "nodes/lib/sniff.h"
 
 enum { CHUNK_MAX = 8 << 20 };      /* of an ancillary chunk: colour profiles, text */
 
@@ -78,17 +79,6 @@ static kg_status jump_open(jump *j)
     return kg_fail(KG_FAILED, "out of host memory for a PNG");
 }
 
-static const char *other_format(const uint8_t *b)
-{
-    if (b[0] == 0xff && b[1] == 0xd8)
-        return "a JPEG";
-    if (!memcmp(b, "RIFF", 4))
-        return "a WebP";
-    if (!memcmp(b, "GIF8", 4))
-        return "a GIF";
-    return NULL;
-}
-
 static kg_status check_signature(const kg_file *f)
 {
     uint8_t b[8];
@@ -97,11 +87,8 @@ static kg_status check_signature(const kg_file *f)
     kg_status s = kg_file_read(f, 0, b, sizeof b);
     if (s != KG_OK || !png_sig_cmp(b, 0, sizeof b))
         return s;
-    const char *other = other_format(b);
-    kg_fail(KG_INPUT, "'%s' is %s", f->path, other ? other : "no PNG");
-    if (other)
-        kg_hint("pictures are read from PNG files; convert it first");
-    return KG_INPUT;
+    s = kg_sniff_want(f, KG_FORM_PNG, "PNG");
+    return s == KG_OK ? kg_fail(KG_INPUT, "'%s' is no PNG", f->path) : s;
 }
 
 static kg_status read_failed(jump *j)

@@ -8,6 +8,8 @@
 
 #include <cjson/cJSON.h>
 
+#include "nodes/lib/sniff.h"
+
 enum { TEXT_MAX = 16 << 20, PARTS_MAX = 1 << 16 };
 
 static uint32_t be32(const uint8_t *b) { return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]; }
@@ -22,6 +24,14 @@ static char *absent(const kg_file *f)
 {
     kg_fail(KG_INPUT, "'%s' does not say how it was made", f->path);
     kg_hint("kino writes that into the files it makes; other programs may drop it");
+    return NULL;
+}
+
+static char *unknown(const kg_file *f)
+{
+    kg_sniffed s;
+    if (kg_sniff_file(f, &s) == KG_OK)
+        kg_fail(KG_INPUT, "'%s' is %s, and no PNG, MP4 or safetensors file", f->path, s.what);
     return NULL;
 }
 
@@ -163,10 +173,8 @@ char *kg_provenance_read(const kg_file *f)
 {
     static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     uint8_t b[16];
-    if (f->size < sizeof b) {
-        kg_fail(KG_INPUT, "'%s' is too short to be a picture or a video", f->path);
-        return NULL;
-    }
+    if (f->size < sizeof b)
+        return unknown(f);
     if (kg_file_read(f, 0, b, sizeof b) != KG_OK)
         return NULL;
     if (!memcmp(b, png, sizeof png))
@@ -175,6 +183,5 @@ char *kg_provenance_read(const kg_file *f)
         return from_mp4(f);
     if (b[8] == '{' && !b[4] && !b[5] && !b[6] && !b[7])
         return from_safetensors(f, (uint64_t)b[3] << 24 | (uint64_t)b[2] << 16 | (uint64_t)b[1] << 8 | b[0]);
-    kg_fail(KG_INPUT, "'%s' is no PNG, MP4 or safetensors file", f->path);
-    return NULL;
+    return unknown(f);
 }

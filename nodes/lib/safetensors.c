@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "nodes/lib/json.h"
+#include "nodes/lib/sniff.h"
 
 static const struct { const char *name; kg_dtype dtype; } dtypes[] = {
     {"F32", KG_F32}, {"F16", KG_F16},   {"BF16", KG_BF16}, {"U8", KG_U8},
@@ -223,7 +224,9 @@ kg_status kg_safetensors_read(kg_safetensors *s, const kg_file *file)
     *s = (kg_safetensors){0};
     if (file->size >= sizeof first && kg_file_read(file, 0, first, sizeof first))
         return kg_error_last()->status;
-    kg_status status = json_length(file->path, first, file->size, &length);
+    kg_status status = kg_sniff_want(file, KG_FORM_SAFETENSORS, "safetensors file");
+    if (!status)
+        status = json_length(file->path, first, file->size, &length);
     if (status)
         return status;
     size_t n = (size_t)length + 8;

@@ -12,6 +12,7 @@
 #include "core/key.h"
 #include "nodes/lib/index.h"
 #include "nodes/lib/safetensors.h"
+#include "nodes/lib/sniff.h"
 
 enum { TRANSLATORS_MAX = 8, NEAR_MAX = 8192, INDEX_BYTES_MAX = 64 << 20 };
 
@@ -25,6 +26,7 @@ struct kg_checkpoint {
     int shard_count;
     kg_weight *weights;
     int count;
+    uint8_t *asked;                /* by weight: a node has asked for it                 */
     translator translators[TRANSLATORS_MAX];
     int translator_count;
     const char *prefix;
@@ -59,9 +61,11 @@ static kg_status shard_add(kg_checkpoint *ck, kg_file *file)
 static kg_status tables_new(kg_checkpoint *ck, int shards, int tensors)
 {
     ck->shards = ck->shards ? ck->shards : calloc((size_t)shards, sizeof *ck->shards);
-    if (tensors >= 0)
+    if (tensors >= 0) {
         ck->weights = calloc((size_t)tensors + 1, sizeof *ck->weights);
-    if (!ck->shards || (tensors >= 0 && !ck->weights))
+        ck->asked = calloc((size_t)tensors + 1, 1);
+    }
+    if (!ck->shards || (tensors >= 0 && (!ck->weights || !ck->asked)))
         return kg_fail(KG_FAILED, "out of memory for the tensors of '%s'", ck->path);
     return KG_OK;
 }
@@ -116,7 +120,8 @@ static kg_status open_sharded(kg_checkpoint *ck, kg_file *file)
 {
     size_t n;
     kg_index index = {0};
-    char *text = kg_file_text(file, INDEX_BYTES_MAX, &n);
+    kg_status sure = kg_sniff_want(file, KG_FORM_JSON, "index of safetensors files");
+    char *text = sure ? NULL : kg_file_text(file, INDEX_BYTES_MAX, &n);
     kg_status status = text ? kg_index_parse(&index, file->path, text, n) : kg_error_last()->status;
     if (!status)
         status = tables_new(ck, index.shards, index.n);
@@ -167,7 +172,12 @@ kg_checkpoint *kg_checkpoint_open(kg_files *f, const char *path)
     }
     ck->files = f;
     ck->prefix = "";
-    kg_status status = ends_with(file->path, ".json") ? open_sharded(ck, file) : open_single(ck, file);
+    kg_sniffed s = {0};
+    kg_status status = kg_sniff_file(file, &s);
+    if (status)
+        kg_file_unref(file);
+    else
+        status = s.form == KG_FORM_JSON || ends_with(file->path, ".json") ? open_sharded(ck, file) : open_single(ck, file);
     if (status) {
         kg_checkpoint_free(ck);
         return NULL;
@@ -185,6 +195,7 @@ void kg_checkpoint_free(kg_checkpoint *ck)
     }
     free(ck->shards);
     free(ck->weights);
+    free(ck->asked);
     free(ck->path);
     free(ck);
 }
@@ -253,17 +264,25 @@ const kg_weight *kg_checkpoint_ending(const kg_checkpoint *ck, const char *part)
     return NULL;
 }
 
+static const char *const prefixes[] = {"", "model.diffusion_model.", "diffusion_model.", "model.", "transformer.", "vae.",
+    "first_stage_model.", "text_encoders.umt5xxl.transformer.", "umt5xxl.transformer.", "text_encoder."};
+enum { PREFIXES = sizeof prefixes / sizeof *prefixes };
+
 int kg_checkpoint_detect(kg_checkpoint *ck, const char *probe)
 {
-    static const char *const prefixes[] = {"", "model.diffusion_model.", "diffusion_model.", "model.", "transformer.", "vae.",
-        "first_stage_model.", "text_encoders.umt5xxl.transformer.", "umt5xxl.transformer.", "text_encoder."};
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; ++i) {
+    for (int i = 0; i < PREFIXES; ++i) {
         ck->prefix = prefixes[i];
         if (kg_checkpoint_find(ck, probe))
             return 1;
     }
     ck->prefix = "";
     return 0;
+}
+
+void kg_checkpoint_forget(kg_checkpoint *ck)
+{
+    ck->translator_count = 0;
+    ck->prefix = "";
 }
 
 /* Highest number + 1 of a pattern that names may begin with, after the prefix. */
@@ -319,6 +338,13 @@ static int nearest(const kg_checkpoint *ck, const char *name, const char *const 
     return near;
 }
 
+/* "-00001-of-00007" is how shards of one set are numbered. */
+static int is_shard(const kg_checkpoint *ck)
+{
+    const char *of = strstr(ck->path, "-of-");
+    return ck->shard_count == 1 && of && of - ck->path > 5 && strspn(of - 5, "0123456789") == 5 && strspn(of + 4, "0123456789") == 5;
+}
+
 static kg_status missing(const kg_checkpoint *ck, const char *name)
 {
     kg_status status = kg_fail(KG_INPUT, "'%s' holds no tensor '%s%s'", ck->path, ck->prefix, name);
@@ -327,7 +353,9 @@ static kg_status missing(const kg_checkpoint *ck, const char *name)
     for (int i = 0; names && i < n; ++i)
         names[i] = ck->weights[i].name;
     int near = names ? nearest(ck, name, names, n) : -1;
-    if (near >= 0)
+    if (is_shard(ck))
+        kg_hint("it is one shard of several: name their index, *.safetensors.index.json");
+    else if (near >= 0)
         kg_hint("the nearest name in it is '%s'", names[near]);
     free(names);
     return status;
@@ -350,9 +378,33 @@ kg_status kg_checkpoint_need(const kg_checkpoint *ck, const char *name, int rank
     if (w->dtype != KG_F32 && w->dtype != KG_F16 && w->dtype != KG_BF16)
         return kg_fail(KG_INPUT, "'%s': tensor '%s' has type %s; f32, f16 or bf16 can be computed with", w->file->path, w->name,
                        kg_dtype_name(w->dtype));
+    ck->asked[w - ck->weights] = 1;
     if (out)
         *out = *w;
     return KG_OK;
+}
+
+/* Is a name of the part of the file that is read? Without a prefix that is all that has none. */
+static int in_part(const kg_checkpoint *ck, const char *name)
+{
+    if (strncmp(name, ck->prefix, strlen(ck->prefix)))
+        return 0;
+    for (int i = 1; i < PREFIXES && !*ck->prefix; ++i)
+        if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+            return 0;
+    return 1;
+}
+
+const kg_weight *kg_checkpoint_unasked(const kg_checkpoint *ck, uint64_t mark, int *n)
+{
+    const kg_weight *first = NULL;
+    *n = 0;
+    for (int i = 0; i < ck->count; ++i)
+        if (!ck->asked[i] && in_part(ck, ck->weights[i].name) && kg_weight_bytes(&ck->weights[i]) > mark) {
+            first = first ? first : &ck->weights[i];
+            ++*n;
+        }
+    return first;
 }
 
 /* ---- for keys ---- */

@@ -43,6 +43,9 @@ void kg_checkpoint_translate(kg_checkpoint *ck, kg_translate_fn *fn, const void 
  * "text_encoders.umt5xxl.transformer." and the like. From then on names are asked without it. 1 when found. */
 int kg_checkpoint_detect(kg_checkpoint *ck, const char *probe);
 
+/* Forgets dialects and prefix: the file is as just opened. */
+void kg_checkpoint_forget(kg_checkpoint *ck);
+
 /* By official name, quietly; NULL when it is not there. */
 const kg_weight *kg_checkpoint_find(const kg_checkpoint *ck, const char *name);
 /* By the last part of its name as it is in the file ("spiece_model"). */
@@ -50,6 +53,9 @@ const kg_weight *kg_checkpoint_ending(const kg_checkpoint *ck, const char *part)
 /* It must be there, have this shape (-1: any; shape NULL: any of this rank; rank 0: any) and a type that products can take (f32,
  * f16, bf16). KG_INPUT names the file, the tensor, both shapes, and for a missing one the nearest name. */
 kg_status kg_checkpoint_need(const kg_checkpoint *ck, const char *name, int rank, const int64_t *shape, kg_weight *out);
+/* The first tensor under the prefix that kg_checkpoint_need was never asked for and that has more than `mark` bytes, or NULL; *n: how
+ * many there are. */
+const kg_weight *kg_checkpoint_unasked(const kg_checkpoint *ck, uint64_t mark, int *n);
 /* Blocks numbered from 0: kg_checkpoint_blocks(ck, "blocks.%d.") is the highest number + 1, in the file's own dialect (of alias
  * rows that begin with the pattern). 0 when there are none. */
 int kg_checkpoint_blocks(const kg_checkpoint *ck, const char *pattern);

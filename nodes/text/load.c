@@ -4,13 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "nodes/lib/known.h"
+#include "nodes/lib/sniff.h"
 #include "nodes/lib/tokenizer.h"
-#include "nodes/lib/weights.h"
 #include "nodes/text/umt5.h"
 
 typedef struct params { const char *path, *tokenizer; } params;
 
-static const kg_alias names[] = { /* table */
+const kg_alias umt5_names[] = { /* table */
     {"token_embedding", "shared"},
     {"token_embedding", "encoder.embed_tokens"},
     {"blocks.%d.norm1", "encoder.block.%d.layer.0.layer_norm"},
@@ -94,8 +95,10 @@ static kg_status tokenizer_file(kg_infer *x, kg_file *file, umt5 *m)
     m->spiece_bytes = (size_t)file->size;
     if (file->size > KG_TOKENIZER_MAX)
         return kg_fail(KG_INPUT, "'%s' is no tokenizer: it has %llu bytes", file->path, (unsigned long long)file->size);
-    kg_infer_file(x, file);
-    return kg_error_last()->status;
+    kg_status status = kg_sniff_want(file, KG_FORM_TOKENIZER, "tokenizer (spiece.model)");
+    if (!status)
+        kg_infer_file(x, file);
+    return status ? status : kg_error_last()->status;
 }
 
 static kg_status tokenizer_find(kg_infer *x, const kg_checkpoint *ck, const char *path, umt5 *m)
@@ -151,7 +154,7 @@ static void config_free(void *config)
 static kg_status build(kg_infer *x, kg_checkpoint *ck)
 {
     const params *p = x->params;
-    kg_checkpoint_alias(ck, names);
+    kg_checkpoint_alias(ck, umt5_names);
     kg_checkpoint_detect(ck, "token_embedding.weight");
     umt5 *m = calloc(1, sizeof *m);
     if (!m)
@@ -178,7 +181,9 @@ static kg_status infer(kg_infer *x)
     kg_checkpoint *ck = kg_checkpoint_open(x->files, p->path);
     if (!ck)
         return kg_error_last()->status;
-    kg_status status = build(x, ck);
+    kg_status status = kg_known_want(ck, "text.load");
+    if (!status)
+        status = build(x, ck);
     kg_checkpoint_free(ck);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "core/file.h"
 #include "core/node.h"
+#include "nodes/lib/names.h"
 
 #define UMT5_TOKENS 512        /* rows that the transformer attends to, whatever the prompt */
 
@@ -17,6 +18,8 @@ typedef struct umt5 {          /* config of a resource/umt5 */
     size_t spiece_bytes;
     struct umt5_shared { struct kg_tokenizer *tokenizer; } *shared;    /* open from the first prepare of a plan to its settle */
 } umt5;
+
+extern const kg_alias umt5_names[];        /* its names in transformers' dialect */
 
 /* Weights of segment "layer N", in this order; the last segment, "norm", has one. */
 enum { UMT5_NORM1, UMT5_QKV, UMT5_O, UMT5_BIAS, UMT5_NORM2, UMT5_GATE_UP, UMT5_DOWN };

@@ -6,10 +6,13 @@
 #define KG_NODES_WAN_DIT_H
 
 #include "core/exec.h"
+#include "nodes/lib/names.h"
 
 typedef struct kg_wan_config {
     int64_t dim, heads, layers, ffn, in_channels, out_channels, text_dim, freq_dim;
 } kg_wan_config;
+
+extern const kg_alias wan_diffusers_names[];
 
 enum { WAN_S_TEXT, WAN_S_TIME, WAN_S_BLOCK };          /* block i is WAN_S_BLOCK + i; head follows the last  */
 enum { WAN_TEXT_0W, WAN_TEXT_0B, WAN_TEXT_2W, WAN_TEXT_2B };

@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "nodes/lib/weights.h"
+#include "nodes/lib/known.h"
 #include "nodes/wan/dit.h"
 
 typedef struct wan_model_params { const char *path; } wan_model_params;
 
-static const kg_alias diffusers[] = { /* table */
+const kg_alias wan_diffusers_names[] = { /* table */
     {"text_embedding.0", "condition_embedder.text_embedder.linear_1"},
     {"text_embedding.2", "condition_embedder.text_embedder.linear_2"},
     {"time_embedding.0", "condition_embedder.time_embedder.linear_1"},
@@ -64,17 +64,6 @@ static kg_status dimensions(const kg_checkpoint *ck, kg_wan_config *c)
         return kg_fail(KG_INPUT,
                        "%s: time_embedding.0.weight takes %lld frequencies, an even number up to 4096 is needed",
                        kg_checkpoint_path(ck), (long long)c->freq_dim);
-    return KG_OK;
-}
-
-static kg_status supported(const kg_checkpoint *ck, const kg_wan_config *c)
-{
-    const char *path = kg_checkpoint_path(ck);
-    if (kg_checkpoint_find(ck, "vace_patch_embedding.weight"))
-        return kg_fail(KG_INPUT, "%s is a VACE model, which wan.model does not run", path);
-    if (kg_checkpoint_find(ck, "img_emb.proj.0.bias") || c->in_channels != c->out_channels)
-        return kg_fail(KG_INPUT, "%s is an image-to-video model (%lld channels in, %lld out), which wan.model does not run", path,
-                       (long long)c->in_channels, (long long)c->out_channels);
     return KG_OK;
 }
 
@@ -140,25 +129,31 @@ static void segments(kg_builder *b, const kg_wan_config *c)
     pair(b, 4 * c->out_channels, d, "head.head");
 }
 
+static kg_status build(kg_infer *x, kg_checkpoint *ck)
+{
+    kg_checkpoint_alias(ck, wan_diffusers_names);
+    kg_checkpoint_detect(ck, "head.modulation");
+    kg_wan_config *c = calloc(1, sizeof *c);
+    kg_status s = c ? dimensions(ck, c) : kg_fail(KG_FAILED, "out of host memory");
+    if (s != KG_OK) {
+        free(c);
+        return s;
+    }
+    kg_builder *b = kg_builder_new(ck);
+    segments(b, c);
+    x->resource = kg_builder_done(b, c, free);
+    return x->resource ? kg_known_rest(ck, "Wan text-to-video transformer") : KG_INPUT;
+}
+
 static kg_status infer(kg_infer *x)
 {
     const wan_model_params *p = x->params;
     kg_checkpoint *ck = kg_checkpoint_open(x->files, p->path);
     if (!ck)
         return KG_INPUT;
-    kg_checkpoint_alias(ck, diffusers);
-    kg_checkpoint_detect(ck, "head.modulation");
-    kg_wan_config *c = calloc(1, sizeof *c);
-    kg_status s = c ? dimensions(ck, c) : kg_fail(KG_FAILED, "out of host memory");
+    kg_status s = kg_known_want(ck, "wan.model");
     if (s == KG_OK)
-        s = supported(ck, c);
-    if (s == KG_OK) {
-        kg_builder *b = kg_builder_new(ck);
-        segments(b, c);
-        x->resource = kg_builder_done(b, c, free);
-        s = x->resource ? KG_OK : KG_INPUT;
-    } else
-        free(c);
+        s = build(x, ck);
     kg_checkpoint_free(ck);
     x->out[0] = (kg_desc){.kind = "resource/wan", .resource = x->resource};
     return s;

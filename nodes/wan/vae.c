@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "kernels/conv.h"
-#include "nodes/lib/weights.h"
+#include "nodes/lib/known.h"
 #include "nodes/wan/vae.h"
 
 typedef struct params { const char *path; } params;
@@ -86,7 +86,9 @@ static kg_status infer(kg_infer *x)
     kg_checkpoint *file = kg_checkpoint_open(x->files, p->path);
     if (!file)
         return kg_error_last()->status;
-    kg_status s = build(x, file);
+    kg_status s = kg_known_want(file, "wan.vae");
+    if (s == KG_OK)
+        s = build(x, file);
     kg_checkpoint_free(file);
     return s;
 }

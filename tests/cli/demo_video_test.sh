@@ -45,9 +45,9 @@ check "frames 3 to 5" same <(content three.png) <(content middle.png)
 refused 2 'one of --image and --video is needed' run "$trip" "${vae[@]}"
 refused 2 'one of --image and --video is needed' run "$trip" --image part.png --video clip.mp4 "${vae[@]}"
 refused 4 "cannot find 'none.mp4'" run "$trip" --video none.mp4 "${vae[@]}"
-refused 4 "'part.png' is no video that can be read here" run "$trip" --video part.png "${vae[@]}"
+refused 4 "'part.png' is a PNG picture, and no video that can be read here" run "$trip" --video part.png "${vae[@]}"
 says video.load
-refused 4 "'clip.mp4' is no PNG" run "$trip" --image clip.mp4 "${vae[@]}"
+refused 4 "'clip.mp4' is an MP4 file, and no PNG" run "$trip" --image clip.mp4 "${vae[@]}"
 refused 2 "frames = 13, but 'clip.mp4' has 9" run "$trip" --video clip.mp4 --frames 13 "${vae[@]}"
 refused 2 'frames of 47x200: width and height must be multiples of 8' run "$trip" --image part.png --size 47x200 "${vae[@]}"
 head -c 4000 clip.mp4 >cut.mp4

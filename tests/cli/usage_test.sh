@@ -112,13 +112,13 @@ printf '\xff\xff\xff\xff\xff\x00\x00\x00{}' >huge.safetensors
 refused 4 "'huge.safetensors' is no safetensors file: its header would have" run "$t2v" --text_encoder huge.safetensors
 says text.load
 cp "$demo/spiece.model" .
-refused 4 "holds no tensor" run "$t2v" --vae "$demo/umt5_demo.safetensors"
+refused 4 "is a UMT5 text encoder (140 words, 256 wide, 3 layers), and wan.vae wants a VAE" run "$t2v" --vae "$demo/umt5_demo.safetensors"
 says wan.vae umt5_demo.safetensors
 echo '{"weight_map":{"a":"../../etc/passwd"}}' >climb.safetensors.index.json
 refused 4 "'../../etc/passwd' of tensor 'a' is not a plain file name" run "$t2v" --model climb.safetensors.index.json
 refused 4 'sheet.png' run "$t2v" --model sheet.png
-refused 4 'list.json' inspect list.json
-refused 4 "too short to be a picture or a video" run --from list.json
+kino_is 0 inspect list.json
+refused 4 "'list.json' is a JSON file, and no PNG, MP4 or safetensors file" run --from list.json
 refused 4 "does not say how it was made" run --from "$(luajit "$root/tests/cli/media.lua" content sheet.png >bare; printf '\x89PNG\r\n\x1a\n' | cat - bare >bare.png; echo bare.png)"
 
 finish

@@ -235,20 +235,20 @@ static void test_refused(void)
     refused(KG_USAGE, "frames = 5, but 'ours.mp4' has 4 from the first one on", "ours.mp4", 5, 5);
     refused(KG_INPUT, "none.mp4", "none.mp4", 0, 0);
     test_write("text.mp4", "this is no video at all, whatever its name says", 47);
-    refused(KG_INPUT, "'text.mp4' is no video that can be read here", "text.mp4", 0, 0);
+    refused(KG_INPUT, "'text.mp4' is a text that begins \"this is no video at all, whatever its name says\", and no", "text.mp4", 0, 0);
     test_write("empty.mp4", "", 0);
-    refused(KG_INPUT, "'empty.mp4' is no video", "empty.mp4", 0, 0);
+    refused(KG_INPUT, "'empty.mp4' is empty, and no video", "empty.mp4", 0, 0);
     /* What names other files opens none of them. */
     const char *list = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nours.mp4\n#EXT-X-ENDLIST\n";
     const char *concat = "ffconcat version 1.0\nfile ours.mp4\n";
     test_write("list.m3u8", list, strlen(list));
-    refused(KG_INPUT, "'list.m3u8' is no video", "list.m3u8", 0, 0);
+    refused(KG_INPUT, "'list.m3u8' is a text that begins \"#EXTM3U\", and no video", "list.m3u8", 0, 0);
     test_write("concat.mp4", concat, strlen(concat));
-    refused(KG_INPUT, "'concat.mp4' is no video", "concat.mp4", 0, 0);
+    refused(KG_INPUT, "'concat.mp4' is a text that begins \"ffconcat version 1.0\", and no video", "concat.mp4", 0, 0);
     kind gif = {"anim.gif", "gif", AV_PIX_FMT_RGB8, SWS_CS_ITU601, 1, 0, 0};
     kind flash = {"no.mkv", "flv", AV_PIX_FMT_YUV420P, SWS_CS_ITU601, 0, 0, 0};
     CHECK(write_kind(&gif) == 1 && write_kind(&flash) == 1);
-    refused(KG_INPUT, "'anim.gif' is no video", "anim.gif", 0, 0);
+    refused(KG_INPUT, "'anim.gif' is a GIF picture, and no video", "anim.gif", 0, 0);
     refused(KG_INPUT, "its video is flv1, which is not read here", "no.mkv", 0, 0);
 }
 
