@@ -28,14 +28,16 @@ kg_status kg_fail_at(const char *file, int line, kg_status status, const char *f
 
 void kg_hint(const char *format, ...)
 {
+    char text[sizeof current.hint];
     if (ignored)
         return;
     size_t n = strlen(current.hint);
     va_list args;
     va_start(args, format);
-    vsnprintf(current.hint + n, sizeof current.hint - n, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    kg_plain(current.hint + n);
+    kg_plain(text);
+    snprintf(current.hint + n, sizeof current.hint - n, "%s%s", n && text[0] != ',' && text[0] != ' ' ? "; " : "", text);
 }
 
 void kg_error_path(const char *path)

@@ -25,7 +25,8 @@ kg_status kg_fail_at(const char *file, int line, kg_status status, const char *f
     __attribute__((format(printf, 4, 5)));
 #define kg_fail(status, ...) kg_fail_at(__FILE__, __LINE__, (status), __VA_ARGS__)
 
-void kg_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));   /* adds to the current error */
+/* Adds to the current error: after "; ", unless it goes on with a comma or a space. */
+void kg_hint(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void kg_error_path(const char *path);            /* sets the path if it is empty yet                        */
 const kg_error *kg_error_last(void);             /* status KG_OK when there is none                         */
 void kg_error_take(kg_error *out);               /* copies and clears                                       */

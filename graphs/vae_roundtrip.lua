@@ -16,6 +16,7 @@ return kino.template{
   },
   graph = function(p)
     if not p.image == not p.video then error("one of --image and --video is needed", 0) end
+    if p.image and p.frames then error("--frames is of a video, and --image has one frame", 0) end
     local vae = kino.wan.vae{ path = p.vae }
     local frames = p.image and kino.image.load{ path = p.image } or kino.video.load{ path = p.video, frames = p.frames }
     if p.size then

@@ -43,7 +43,9 @@ return kino.template{
       model = model, text = text.text, negative = text.negative,
       width = crop and up16(p.size.w) or p.size.w, height = crop and up16(p.size.h) or p.size.h, frames = p.frames,
       steps = p.steps, guidance = p.guidance, shift = p.shift, solver = p.solver, schedule = p.schedule, seed = p.seed,
-      model_low = low, boundary = low and p.boundary or nil, guidance_low = low and p.guidance_low or nil,
+      model_low = low, -- without model_low what is said of it goes on all the same, and is refused there
+      boundary = (low or p.boundary ~= 0.875) and p.boundary or nil,
+      guidance_low = (low or p.guidance_low ~= "auto") and p.guidance_low or nil,
     }
     local folder = p.out:find("/$")
     local out, several = folder and p.out .. "video.mp4" or p.out, folder or #p.seed > 1

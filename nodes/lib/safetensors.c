@@ -11,6 +11,7 @@
 static const struct { const char *name; kg_dtype dtype; } dtypes[] = {
     {"F32", KG_F32}, {"F16", KG_F16},   {"BF16", KG_BF16}, {"U8", KG_U8},
     {"I8", KG_I8},   {"I32", KG_I32},   {"I64", KG_I64},   {"F64", KG_F64},
+    {"U32", KG_I32}, {"U64", KG_I64},   {"F8_E8M0", KG_U8},           /* of their size: nobody computes with them */
     {"BOOL", KG_U8}, {"F8_E4M3", KG_F8_E4M3}, {"F8_E5M2", KG_F8_E5M2}};
 
 enum { NAME_MAX_BYTES = 1024 };

@@ -154,7 +154,7 @@ static kg_file *open_path(kg_files *f, const char *path)
                      usual[i]) < (int)sizeof inside && kg_exists(f, inside))
             return kg_open(f, inside);
     kg_file *none = kg_open(f, path);      /* says why */
-    kg_hint("; a folder of weights holds %s or %s, or the index of its shards", usual[2], usual[3]);
+    kg_hint("a folder of weights holds %s or %s, or the index of its shards", usual[2], usual[3]);
     return none;
 }
 

@@ -44,6 +44,7 @@ check "frames 3 to 5" same <(content three.png) <(content middle.png)
 
 refused 2 'one of --image and --video is needed' run "$trip" "${vae[@]}"
 refused 2 'one of --image and --video is needed' run "$trip" --image part.png --video clip.mp4 "${vae[@]}"
+refused 2 '--frames is of a video' run "$trip" --image part.png --frames 5 "${vae[@]}"
 refused 4 "cannot find 'none.mp4'" run "$trip" --video none.mp4 "${vae[@]}"
 refused 4 "'part.png' is a PNG picture, and no video that can be read here" run "$trip" --video part.png "${vae[@]}"
 says video.load

@@ -114,6 +114,13 @@ says text.load
 cp "$demo/spiece.model" .
 refused 4 "is a UMT5 text encoder (140 words, 256 wide, 3 layers), and wan.vae wants a VAE" run "$t2v" --vae "$demo/umt5_demo.safetensors"
 says wan.vae umt5_demo.safetensors
+published=("$root/graphs/wan_t2v.lua" --prompt x --text_encoder "$demo/umt5_demo.safetensors" --vae "$demo/wan_demo_vae.safetensors")
+published+=(--model "$demo/wan_demo.safetensors.index.json" --size 128x128 --frames 5)
+kino_is 0 plan "${published[@]}"
+refused 2 'param boundary is of input model_low, which is not joined' plan "${published[@]}" --boundary 0.9
+refused 2 'param guidance_low is of input model_low, which is not joined' plan "${published[@]}" --guidance_low 3
+refused 4 "its header would have" plan "${published[@]}" --vae huge.safetensors
+refused 4 "name their index" plan "${published[@]}" --model "$demo/wan_demo-00001-of-00002.safetensors"
 echo '{"weight_map":{"a":"../../etc/passwd"}}' >climb.safetensors.index.json
 refused 4 "'../../etc/passwd' of tensor 'a' is not a plain file name" run "$t2v" --model climb.safetensors.index.json
 refused 4 'sheet.png' run "$t2v" --model sheet.png

@@ -94,6 +94,10 @@ static void other_lengths_and_other_ports_are_refused(void)
     int latents = sample(&s, two, f32, arg_int("frames", (shape[1] - 1) * 4 + 1));
     CHECK(refused(kg_graph_add(s.graph, "latent.save", NULL, ARGS(arg_node("latent", latents, 0), arg_text("path", "x.safetensors"))),
                   "input latent takes one latent/wan21, and this is a list of 2", "latent.pick takes one of them, from 0 to 1"));
+    CHECK(kg_files_root(s.files, KG_SOURCE_DIR "/graphs/demo", KG_ROOT_PLAIN) == KG_OK);
+    int vae = ADD(&s, "wan.vae", arg_text("path", "wan_demo_vae.safetensors"));
+    CHECK(refused(kg_graph_add(s.graph, "wan.decode", NULL, ARGS(arg_node("vae", vae, 0), arg_node("latent", latents, 0))),
+                  "input latent takes one latent/wan21, and this is a list of 2", "latent.pick takes one of them, from 0 to 1"));
     CHECK(refused(sample(&s, two, arg_node("negative", noise(&s, seven, 1), 0), f32), "takes embedding", ""));
     session_close(&s);
 }
