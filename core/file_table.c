@@ -4,8 +4,8 @@
  * hundreds of nodes over a few files needs a few descriptors. The table knows what is open and owns nothing of it; it lives as long as
  * the kg_files that made it and the files that came from it.
  *
- * Invariant: a stamp's times are older than a tick of the clock that file systems write them with (10 ms at most), so that whatever is
- * written after the stamp was taken changes it. */
+ * Invariant: a stamp's times lie before the tick of the clock by which the kernel writes them, so that whatever is written after the
+ * stamp was taken changes it. */
 #include "core/paths.h"
 
 #include <errno.h>
@@ -16,8 +16,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#define TICK 20000000              /* nanoseconds: twice the longest that a kernel has */
 
 typedef struct kg_opened {
     kg_stamp stamp;
@@ -47,16 +45,16 @@ int kg_stamp_equal(const kg_stamp *a, const kg_stamp *b)
            a->ctime_ns == b->ctime_ns;
 }
 
-/* A file that was written just now gets a tick to become old; 0 when the system does not answer. */
+/* A file that was written within this tick (some milliseconds) gets the rest of it; 0 when the system does not answer. */
 static int look(int fd, struct stat *st)
 {
-    struct timespec now;
-    if (fstat(fd, st) || clock_gettime(CLOCK_REALTIME, &now))
+    struct timespec now, tick;
+    if (fstat(fd, st) || clock_gettime(CLOCK_REALTIME_COARSE, &now) || clock_getres(CLOCK_REALTIME_COARSE, &tick))
         return 0;
     int64_t latest = nanoseconds(st->st_mtim) > nanoseconds(st->st_ctim) ? nanoseconds(st->st_mtim) : nanoseconds(st->st_ctim);
-    if (!S_ISREG(st->st_mode) || nanoseconds(now) - latest > TICK)
+    if (!S_ISREG(st->st_mode) || nanoseconds(now) > latest)
         return 1;
-    nanosleep(&(struct timespec){.tv_nsec = TICK}, NULL);
+    nanosleep(&tick, NULL);
     return !fstat(fd, st);
 }
 

@@ -15,7 +15,7 @@ typedef struct toy_device {
     kg_device d;
     void *pool;
     size_t bytes;
-    long reads, fail_read;
+    long reads, fail_read, fail_fetch;     /* fail_fetch: counts down */
     int fail_reserve;
     void (*before_read)(long n);
 } toy_device;
@@ -51,7 +51,13 @@ static kg_status toy_write(kg_device *d, int lane, void *dst, const void *src, s
     memcpy(dst, src, bytes);
     return KG_OK;
 }
-static kg_status toy_fetch(kg_device *d, int lane, void *dst, const void *src, size_t bytes) { return toy_write(d, lane, dst, src, bytes); }
+static kg_status toy_fetch(kg_device *d, int lane, void *dst, const void *src, size_t bytes)
+{
+    toy_device *t = d->self;
+    if (t->fail_fetch && !--t->fail_fetch)
+        return kg_fail(KG_FAILED, "injected: a fetch fails");
+    return toy_write(d, lane, dst, src, bytes);
+}
 static kg_event toy_record(kg_device *d, int lane) { (void)d; return (kg_event){.lane = lane}; }
 static kg_status toy_wait(kg_device *d, int lane, kg_event e) { (void)d, (void)lane, (void)e; return KG_OK; }
 static kg_status toy_sync(kg_device *d, kg_event e) { (void)d, (void)e; return KG_OK; }

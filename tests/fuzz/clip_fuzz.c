@@ -1,10 +1,10 @@
 /* Any bytes as a video: refused, or frames of just the size that its container promised. Without libav nothing is read. */
+#include "tests/fuzz/file.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #ifdef KG_AV
@@ -26,14 +26,10 @@ static void decode(const kg_file *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    int fd = memfd_create("fuzz", 0);
-    if (fd < 0)
-        abort();
-    kg_file f = {.path = "fuzz", .fd = fd, .size = n, .refs = 1};
-    if (write(fd, data, n) == (ssize_t)n)
-        decode(&f);
+    kg_file f = fuzz_file(data, n);
+    decode(&f);
     kg_error_clear();
-    close(fd);
+    close(f.fd);
     return 0;
 }
 
