@@ -160,7 +160,7 @@ static int put_in_place(const kg_output *o)
 
 static kg_status made_meanwhile(const kg_output *o)
 {
-    kg_fail(KG_FAILED, "'%s' was not there when this run began, and is now: it stays as it is", o->path);
+    kg_fail(KG_FAILED, "'%s' was made or changed while this run worked: it stays as it is", o->path);
     kg_hint("what was computed is in the cache: remove that file or write to another name, and run again");
     return KG_FAILED;
 }

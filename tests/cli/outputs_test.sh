@@ -112,7 +112,7 @@ cat <&5 >out
 status=0
 wait $pid || status=$?
 check "the run fails: $status" [ $status -eq 1 ]
-says "'late.png' was not there when this run began" 'it stays as it is' 'in the cache'
+says "'late.png' was made or changed while this run worked" 'it stays as it is' 'in the cache'
 check "what was made meanwhile is untouched" [ "$(cat late.png)" = theirs ]
 check "nothing is left" nothing_left
 rm late.png

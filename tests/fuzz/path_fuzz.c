@@ -1,6 +1,7 @@
 /* Paths from any bytes, as a hostile script would send them: what opens lies below the root, and a folder full of links that lead
- * out changes nothing. What may be written is a new name in the current folder, or nothing. */
-#include "core/file.h"
+ * out changes nothing. What may be written is a new name in the current folder, what was typed, a name after it, or a new one below
+ * a typed folder, and nothing else. */
+#include "core/paths.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <limits.h>
@@ -11,7 +12,8 @@
 #include <unistd.h>
 
 static const char *const seeds[] = {"in.txt", "sub/in.txt", "../out.txt", "sub/../in.txt", "out_link", "out_folder/out.txt",
-                                    "up/out.txt", "./sub//in.txt", "/etc/passwd", "/proc/self/environ", "sub/../../out.txt", "new.txt"};
+                                    "up/out.txt", "./sub//in.txt", "/etc/passwd", "/proc/self/environ", "sub/../../out.txt", "new.txt",
+                                    "sub/clip.mp4", "sub/clip-7.mp4", "sub/clips.png", "made/a/b.mp4", "made/up/out.txt", "sub/clip/../x"};
 static char top[64];
 static kg_files *files;
 
@@ -45,7 +47,8 @@ static void set_up(void)
     made(symlink("../out.txt", "out_link") || symlink("..", "out_folder") || symlink("..", "sub/up") || symlink("/", "top") ||
          symlink("/proc/self/root", "magic"));
     files = kg_files_new();
-    made(!files || kg_files_root(files, ".", KG_ROOT_PLAIN));
+    made(!files || kg_files_root(files, ".", KG_ROOT_PLAIN) || mkdir("made", 0777) || symlink("../..", "made/up") ||
+         kg_files_grant_out(files, "sub/clip.mp4") || kg_files_grant_out(files, "made/"));
     atexit(remove_tree);
 }
 
@@ -67,19 +70,16 @@ static void check_inside(const kg_file *f)
     made(strncmp(real, root, strlen(root)));
 }
 
-/* The plain name of a new file, "./" before it or the folder's own path. */
+/* Where it goes by the kernel's account: nothing is there yet, and what it is called was allowed. */
 static void check_new(const char *path)
 {
-    char real[PATH_MAX + 64];
+    char real[PATH_MAX], root[PATH_MAX];
     struct stat st;
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    snprintf(real, sizeof real, "%s/root/", top);
-    made(strlen(real) + strlen(name) >= sizeof real);
-    strcat(real, name);
-    made(!lstat(path, &st) || !lstat(real, &st) || name[0] == '.');
-    for (const char *p = path; p < name; ++p)              /* no folder but "." on the way, unless it is absolute */
-        made(path[0] != '/' && *p != '.' && *p != '/');
-    made(!strncmp(path, "..", 2) || strstr(path, "/../"));
+    made(!kg_output_target(path, real) || !lstat(path, &st) || snprintf(root, sizeof root, "%s/root/", top) < 0);
+    made(strncmp(real, root, strlen(root)));
+    const char *rest = real + strlen(root), *slash = strrchr(rest, '/');
+    made((slash ? slash[1] : rest[0]) == '.');
+    made(slash && strncmp(rest, "made/", 5) && (strncmp(rest, "sub/clip", 8) || slash != rest + 3));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
