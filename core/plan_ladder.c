@@ -1,6 +1,6 @@
 /* The planner's ladder: a plan is made with the first values of all knobs; while it does not fit or waits for loads, one exact knob
- * of the node that owns the worst place goes a step down, and the fastest rung that fitted wins. What fits on no rung is refused
- * (core/plan_refuse.c). */
+ * of the node that owns the worst place, and of all nodes like it, goes a step down, and the fastest rung that fitted wins. What fits
+ * on no rung is refused (core/plan_refuse.c). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,16 +22,34 @@ int kg_plan_node_at(const kg_plan *p, uint32_t tick)
     return low < p->units && tick >= p->unit[low].first ? p->unit[low].root : -1;
 }
 
+/* Would the same knob do the same for both? Six hundred equal samplers are one choice, not six hundred rungs. */
+static int alike(const kg_plan *p, int a, int b)
+{
+    const kg_gnode *x = p->graph->node[a], *y = p->graph->node[b];
+    int same = p->node[b].state == KG_P_RUN && x->type == y->type &&
+               !memcmp(p->node[a].frame.knob, p->node[b].frame.knob, sizeof p->node[a].frame.knob);
+    for (int o = 0; o < x->outputs && same; ++o)
+        same = x->out[o].rank == y->out[o].rank && x->out[o].items == y->out[o].items &&
+               !memcmp(x->out[o].shape, y->out[o].shape, sizeof x->out[o].shape);
+    for (int i = 0; i < x->inputs && same; ++i) {
+        const kg_resource *r = p->node[a].frame.in_resource[i], *q = p->node[b].frame.in_resource[i];
+        same = r == q;
+    }
+    return same;
+}
+
 static int step_down(kg_plan *p, int node, int saves)
 {
-    if (node < 0)
-        return 0;
-    const kg_knob_row *k = p->graph->node[node]->type->knobs;
-    for (int i = 0; k && k[i].name; ++i)
-        if (k[i].flags & KG_EXACT && k[i].flags & saves && p->node[node].frame.knob[i] + 1 < k[i].n) {
-            ++p->node[node].frame.knob[i];
-            return 1;
-        }
+    const kg_knob_row *k = node >= 0 ? p->graph->node[node]->type->knobs : NULL;
+    for (int i = 0; k && k[i].name; ++i) {
+        if (!(k[i].flags & KG_EXACT && k[i].flags & saves && p->node[node].frame.knob[i] + 1 < k[i].n))
+            continue;
+        for (int m = 0; m < p->count; ++m)
+            if (m != node && alike(p, node, m))
+                ++p->node[m].frame.knob[i];
+        ++p->node[node].frame.knob[i];
+        return 1;
+    }
     return 0;
 }
 

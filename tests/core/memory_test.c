@@ -120,6 +120,32 @@ static void own_bytes(void)
     }
 }
 
+/* A budget that was said is no leave to take what is not there: refused with figures, and with a budget that was laid out. */
+static void more_than_this_process_may_take(void)
+{
+    toy_device d;
+    toy_open(&d, (size_t)1 << 30);
+    kg_graph *g = graph(2, 3);
+    kg_host_memory may = {.left = (size_t)16 << 20, .all = (size_t)1 << 30, .by = "a group"};
+    kg_plan_options o = {.device = &d.d, .budget = (size_t)1 << 30, .host = &may};
+    kg_plan *p = kg_plan_new(g, &o);
+    CHECK(p != NULL, "%s", kg_error_last()->message);
+    size_t takes = p ? kg_plan_sum(p).peak_host : 0;
+    kg_plan_free(p);
+    may.left = takes - 1;
+    CHECK(!kg_plan_new(g, &o) && kg_error_last()->status == KG_NOFIT && strstr(kg_error_last()->message, "a group"), "%s",
+          kg_error_last()->message);
+    kg_error_clear();
+    o.dry = 1;
+    CHECK((p = kg_plan_new(g, &o)) != NULL, "a plan that stays one: %s", kg_error_last()->message);
+    kg_plan_free(p);
+    o = (kg_plan_options){.device = &d.d, .budget = 65536, .host = &may};
+    CHECK(!kg_plan_new(g, &o) && strstr(kg_error_last()->hint, "this process may take"), "%s: %s", kg_error_last()->message,
+          kg_error_last()->hint);
+    kg_error_clear();
+    kg_graph_free(g);
+}
+
 /* Nobody reads until the run has ended: nodes began and ended each, and the last step of each is there. */
 static void events_that_nobody_reads(void)
 {
@@ -159,6 +185,7 @@ int main(void)
     (void)each_allocation_fails, (void)own_bytes;
 #endif
     events_that_nobody_reads();
+    more_than_this_process_may_take();
     kg_files_free(files);
     remove("toy_memory.bin");
     return TEST_END();

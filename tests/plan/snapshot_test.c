@@ -225,6 +225,32 @@ static void hints_fit(void)
         }
 }
 
+/* Equal samplers are one choice of knobs: forty of them fit where one does. */
+static void many_prompts_fit_where_one_does(void)
+{
+    size_t least[2] = {500, 500};
+    for (int k = 0; k < 2; ++k) {
+        kg_device d;
+        size_t ram = (size_t)64 << 30;
+        if (!card(&d, "24gb"))
+            return;
+        kg_graph *g = kg_graph_new(&(kg_graph_options){.files = files, .precision = KG_PRECISION_BF16});
+        int model = ADD(g, "wan.model", arg_text("path", in_folder("1.3b.safetensors")));
+        int load = ADD(g, "text.load", arg_text("path", in_folder("umt5.safetensors")), arg_text("tokenizer", TOKENIZER));
+        int text = ADD(g, "text.umt5", arg_node("model", load, 0), arg_text("prompt", "a red circle"));
+        for (int i = 0; i < (k ? 40 : 1); ++i)
+            kg_graph_want(g, ADD(g, "wan.sample", arg_node("model", model, 0), arg_node("text", text, 0), arg_node("negative", text, 1),
+                                 arg_int("steps", 4), arg_int("seed", i)));
+        least[k] <<= 20;
+        CHECK(refused(g, &d, &least[k], &ram, k ? "forty prompts" : "one prompt"));
+        CHECK(fits(g, &d, least[k], ram));
+        kg_graph_free(g);
+    }
+    size_t latents = (size_t)39 * 16 * 21 * 60 * 104 * 4;
+    CHECK(least[1] <= least[0] + latents + ((size_t)64 << 20), "one: %zuM, forty: %zuM", least[0] >> 20, least[1] >> 20);
+    printf("least for one prompt %zu MiB, for forty %zu MiB\n", least[0] >> 20, least[1] >> 20);
+}
+
 static void compare(char *got)
 {
     char *want = text_of(HERE "snapshots.txt"), *a = got, *b = want ? want : "";
@@ -263,6 +289,7 @@ int main(int argc, char **argv)
         compare(lines);
     free(lines);
     hints_fit();
+    many_prompts_fit_where_one_does();
     kg_files_free(files);
     char command[96];
     snprintf(command, sizeof command, "rm -r '%s'", folder);
