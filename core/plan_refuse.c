@@ -190,7 +190,7 @@ kg_status kg_plan_refuse(kg_plan *p)
         return part ? KG_NOFIT : kg_fail(KG_NOFIT, "%s. %s", w.who, strstr(w.rest, "Largest"));
     const budgets was = asked(p);
     budgets b = was;
-    kg_error_take(&e);
+    e = *kg_error_last();              /* it tells would_do what was short, too */
     int found = would_do(p, &b);
     host |= part;
     size_t from = host ? was.host : was.device, to = host ? b.host : b.device;

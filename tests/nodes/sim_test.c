@@ -173,7 +173,13 @@ static void on_the_cpu(const result *want)
     CHECK(p && kg_plan_sum(p).peak_host <= peak, "what it takes without a budget does: the process is not counted twice");
     kg_plan_free(p);
     p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu, .host_budget = peak / 8});
-    CHECK(!p && kg_error_last()->status == KG_NOFIT && strstr(kg_error_last()->hint, "--ram"), "%s", kg_error_last()->hint);
+    const char *said = strstr(kg_error_last()->hint, "--ram ");
+    CHECK(!p && kg_error_last()->status == KG_NOFIT && said, "%s", kg_error_last()->hint);
+    size_t ram = said ? strtoull(said + 6, NULL, 10) << 20 : 0;
+    kg_error_clear();
+    p = kg_plan_new(s.graph, &(kg_plan_options){.device = &m->s.d, .cpu = m->cpu, .host_budget = ram});
+    CHECK(p && ram <= peak + (16 << 20), "the hint fits, the part on the CPU included: %zu, %s", ram, kg_error_last()->message);
+    kg_plan_free(p);
     session_close(&s);
     sim_machine_close(m);
     free(m);
