@@ -101,8 +101,9 @@ static int64_t read_part(kg_store *s, int table, int64_t id, sqlite3_blob **blob
     return (int64_t)n;
 }
 
-/* All parts, in order, into dst; without dst they are only summed. Returns the bytes, or -1. */
-static int64_t read_parts(kg_store *s, int table, int64_t id, size_t bytes, unsigned char *dst, XXH3_state_t *sum)
+/* All parts, in order, into dst; without dst they are only summed. bits: NaN and Inf among them. Returns the bytes, or -1. */
+static int64_t read_parts(kg_store *s, int table, int64_t id, const kg_cache_row *row, unsigned char *dst, XXH3_state_t *sum,
+                          int *bits)
 {
     sqlite3_stmt *q = kg_db_use(s, SQL_PARTS_OF + table);
     if (!q)
@@ -112,8 +113,11 @@ static int64_t read_parts(kg_store *s, int table, int64_t id, size_t bytes, unsi
     int64_t at = 0, n = 0;
     int more = 0;
     while (n >= 0 && (more = kg_db_step(s, q)) > 0) {
-        size_t left = bytes - (size_t)at, room = left < KG_PART ? left : KG_PART;
-        n = read_part(s, table, sqlite3_column_int64(q, 0), &blob, dst ? dst + at : s->scratch, room, sum);
+        size_t left = row->bytes - (size_t)at, room = left < KG_PART ? left : KG_PART;
+        unsigned char *to = dst ? dst + at : s->scratch;
+        n = read_part(s, table, sqlite3_column_int64(q, 0), &blob, to, room, sum);
+        if (n > 0)
+            *bits |= kg_not_finite(to, row->dtype, (size_t)n / kg_dtype_bytes(row->dtype));
         at += n > 0 ? n : 0;
     }
     sqlite3_blob_close(blob);
@@ -121,7 +125,8 @@ static int64_t read_parts(kg_store *s, int table, int64_t id, size_t bytes, unsi
     return n < 0 || more < 0 ? -1 : at;
 }
 
-/* Reads row `id` in one snapshot: 1 good, 0 bad, -1 no such row. `wanted` (may be NULL) is what the caller knows of it. */
+/* Reads row `id` in one snapshot: 1 good, 0 bad, -1 no such row, -2 as it was written, but not finite.
+ * `wanted` (may be NULL) is what the caller knows of it. */
 static int read_row(kg_store *s, int table, int64_t id, const kg_cache_row *wanted, void *dst, uint64_t *bytes)
 {
     sqlite3_stmt *q = kg_db_use(s, SQL_GET_OF + table);
@@ -141,11 +146,12 @@ static int read_row(kg_store *s, int table, int64_t id, const kg_cache_row *want
     if (!sum)
         return -1;
     sum_row(sum, &row);
-    int64_t n = read_parts(s, table, id, row.bytes, dst, sum);
+    int bits = 0;
+    int64_t n = read_parts(s, table, id, &row, dst, sum, &bits);
     *bytes += n > 0 ? (uint64_t)n : 0;
     good = n == (int64_t)row.bytes && XXH3_64bits_digest(sum) == checksum;
     XXH3_freeState(sum);
-    return good;
+    return good && bits ? -2 : good;
 }
 
 int64_t kg_row_find(kg_store *s, int table, const kg_key *key, const char *tag, kg_cache_row *row)
@@ -163,12 +169,14 @@ int64_t kg_row_find(kg_store *s, int table, const kg_key *key, const char *tag, 
     return id;
 }
 
-static void warn_bad(kg_store *s, int table, const kg_key *key)
+/* Runs watch what they make; older versions kept NaN and Inf like anything else. */
+static void warn_bad(kg_store *s, int table, const kg_key *key, int finite)
 {
     char hex[65];
     kg_key_hex(key, hex);
-    kg_warn("the cache '%s': the bytes of %s %.12s have changed on disk; it is %s made anew", s->path,
-           table == KG_RESULT ? "result" : "checkpoint", hex, s->read_only ? "left there and" : "removed and will be");
+    kg_warn("the cache '%s': %s %s %.12s %s; it is %s made anew", s->path, finite ? "the bytes of" : "NaN or Inf is in",
+            table == KG_RESULT ? "result" : "checkpoint", hex, finite ? "have changed on disk" : "of an older version",
+            s->read_only ? "left there and" : "removed and will be");
 }
 
 int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst)
@@ -180,8 +188,8 @@ int kg_row_read(kg_store *s, int table, const kg_cache_row *row, void *dst)
     int64_t id = kg_row_find(s, table, &row->key, row->tag, &found);
     int good = id ? read_row(s, table, id, row, dst, &bytes) : -1;
     kg_db_end(s, 1);
-    if (!good && found.bytes == row->bytes && found.step == row->step) {       /* not what another process has put there */
-        warn_bad(s, table, &row->key);
+    if ((!good || good == -2) && found.bytes == row->bytes && found.step == row->step) {   /* not what another process has put there */
+        warn_bad(s, table, &row->key, good != -2);
         kg_row_remove(s, table, id);
     }
     return good > 0;
@@ -193,7 +201,7 @@ int kg_row_check(kg_store *s, int table, int64_t id, uint64_t *bytes)
         return -1;
     int good = read_row(s, table, id, NULL, NULL, bytes);
     kg_db_end(s, 1);
-    return good;
+    return good == -2 ? 1 : good;      /* its bytes are those that were written */
 }
 
 /* ---- writing ---- */

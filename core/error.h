@@ -17,6 +17,7 @@ typedef struct kg_error {
     char path[256];        /* "wan.sample 'main' > step 3 > block 17"; empty when no node is concerned */
     char message[768];
     char hint[512];        /* what would help, as a sentence or a flag; may be empty                   */
+    int not_finite;        /* a watched value held NaN or Inf: a run with `finite` finds the op that made it */
     const char *file;      /* source line that found it                                                */
     int line;
 } kg_error;

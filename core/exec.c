@@ -121,6 +121,7 @@ kg_tensor kg_out(kg_exec *x, int port) { return kg_out_item(x, port, 0); }
 kg_tensor kg_in_item(kg_exec *x, int port, int item) { return x->in_values[port]->item[item]; }
 kg_tensor kg_out_item(kg_exec *x, int port, int item) { return x->out_values[port]->item[item]; }
 kg_device *kg_exec_device(kg_exec *x) { return x->ctx->device; }
+int kg_exec_finite(kg_exec *x) { return x->ctx->finite && x->ctx->lane == KG_LANE_COMPUTE; }
 int kg_exec_lane(kg_exec *x) { return x->ctx->lane; }
 int64_t kg_first(kg_exec *x) { return x->first; }
 int kg_knob(kg_exec *x, int knob) { return x->type->knobs[knob].value[x->knob[knob]]; }
@@ -351,6 +352,29 @@ int kg_use(kg_exec *x, int port, int segment, kg_weights *w)
     c->open[c->n_open].use = c->next_use++;
     w->t = c->weights[c->n_open];
     kg_segment_tensors(r, segment, base, c->weights[c->n_open++]);
+    return 0;
+}
+
+int kg_exec_weight(kg_exec *x, int i, const kg_weight **w, kg_tensor *t, const char **port)
+{
+    kg_ctx *c = x->ctx;
+    for (int u = 0; u < c->n_open && c->trace; ++u) {
+        const kg_use_site *s = &c->trace->uses[c->open[u].use];
+        for (int k = 0; x->type && x->type->inputs[k].name; ++k) {
+            const kg_resource *r = x->in_resource[k];
+            if (!r || r->id != s->resource)
+                continue;
+            const kg_segment *segment = &r->segments[s->segment];
+            if (i < segment->count) {
+                *w = &r->weights[segment->first + i];
+                *t = c->weights[u][i];
+                *port = x->type->inputs[k].name;
+                return 1;
+            }
+            i -= segment->count;
+            break;
+        }
+    }
     return 0;
 }
 

@@ -37,6 +37,10 @@ int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n
 void *kg_state(kg_exec *x, size_t bytes, void (*destroy)(void *));           /* zeroed; the same over begin, chunk, end;
                                                                                 destroyed on every way out; also when dry  */
 int kg_ask(kg_exec *x, kg_tensor t, int32_t *flag);    /* one device int32 to the host; dry answers 0            */
+/* A device int32 of KG_HAS_NAN, KG_HAS_INF (kernels/ops.h: kg_watch) that ends the run when it is not 0: "NaN in WHAT", and the path of
+ * here. It comes to the host behind what is queued and is looked at when the run waits in any case; no checkpoint, result or
+ * host work that follows is carried out before it was. what: a constant. */
+int kg_flag(kg_exec *x, kg_tensor flag, const char *what);
 int kg_knob(kg_exec *x, int knob);                     /* the planner's choice: a value of the row               */
 int kg_emit(kg_exec *x, int port, kg_tensor chunk);    /* next chunk of a stream output                          */
 

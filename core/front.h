@@ -21,6 +21,13 @@ kg_device *kg_exec_device(kg_exec *x);
 int kg_exec_lane(kg_exec *x);                  /* KG_LANE_COMPUTE, or KG_LANE_COPY inside fill               */
 int kg_cancelled(kg_exec *x);                  /* polled by CPU fronts for each tile; cheap, thread-safe     */
 
+/* With the plan's `finite` fronts look at what they made before the next one runs. */
+int kg_exec_finite(kg_exec *x);
+int kg_peek(kg_exec *x, kg_tensor t, int32_t *value);      /* kg_ask without a place in the trace: after a failure was found */
+/* The i-th weight of the segments in use, and where it is: 0 when there are no more. port: through
+ * which it came. */
+int kg_exec_weight(kg_exec *x, int i, const kg_weight **w, kg_tensor *t, const char **port);
+
 /* An execution without graph, plan or trace: kg_temp takes from an arena of its own, kernels run at once. For tests and tune. */
 kg_exec *kg_eager_new(kg_device *d, size_t arena_bytes);
 void kg_eager_reset(kg_exec *x);               /* frees all temporaries                                      */

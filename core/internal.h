@@ -21,7 +21,7 @@
 
 /* ---- the trace ---- */
 typedef enum kg_record_kind {
-    KG_R_ENTER, KG_R_LEAVE, KG_R_TEMP, KG_R_KEEP, KG_R_USE, KG_R_FRONT, KG_R_PUT, KG_R_WORK, KG_R_ASK, KG_R_EMIT, KG_R_SAVE,
+    KG_R_ENTER, KG_R_LEAVE, KG_R_TEMP, KG_R_KEEP, KG_R_USE, KG_R_FRONT, KG_R_PUT, KG_R_WORK, KG_R_ASK, KG_R_FLAG, KG_R_EMIT, KG_R_SAVE,
     KG_R_RESTORE, KG_R_SAME
 } kg_record_kind;
 /* One call of the face, as the run must make it again. A scope that does what the one before it under the same parent did is kept as
@@ -122,6 +122,7 @@ struct kg_ctx {
     atomic_int *stop;          /* cancel or failure; never NULL                                              */
     atomic_int own_stop;
     int poison;                /* tests: fresh temporaries are filled with NaN                               */
+    int finite;                /* fronts look at what they made                                              */
     struct kg_run *loader;     /* fill, wet: the run whose copy thread it is                                */
     int stay;                  /* fill: the bytes it reads are kept on the host                              */
     size_t read_bytes;         /* fill: what it reads of files, in whole pages                               */
@@ -157,6 +158,8 @@ void kg_run_poison(struct kg_run *r, int lane, void *at, size_t bytes);
 int kg_run_work(struct kg_run *r, kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n_in, const kg_tensor *ins,
                 int n_out, const kg_tensor *outs);
 kg_status kg_run_read(struct kg_run *r, const struct kg_file *f, uint64_t offset, size_t bytes);       /* a read that stays */
+int kg_run_flag(struct kg_run *r, const kg_exec *x, kg_tensor flag, const char *what);
+void kg_flag_fail(int bits, const char *what, const char *path);       /* the error of a flag that is not 0       */
 void kg_run_save(struct kg_run *r, kg_exec *x, int64_t next, int64_t steps, const kg_tensor *t, int n);
 int kg_run_restore(struct kg_run *r, kg_exec *x, const kg_tensor *t, int n);
 void *kg_plan_keep(const kg_plan *p, uint32_t keep);               /* its planned offset from the arena's base  */

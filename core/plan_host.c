@@ -50,7 +50,8 @@ size_t kg_plan_host_needs(const kg_plan *p)
             for (int k = 0; k < p->node[i].values[o].n; ++k)
                 value = kg_bytes(&p->node[i].values[o].item[k]) > value ? kg_bytes(&p->node[i].values[o].item[k]) : value;
     const kg_profile *f = &p->options.device->profile;
-    return kg_plan_own_bytes(p) + unit + value + p->stage + (f->discrete ? f->host_fixed : 0);
+    size_t flags = p->stage ? KG_FLAGS * (sizeof(int32_t) + sizeof(kg_flag_place)) : 0;
+    return kg_plan_own_bytes(p) + flags + unit + value + p->stage + (f->discrete ? f->host_fixed : 0);
 }
 
 /* Page-locked weights are taken from everyone: what may be taken now, but a tenth of all memory (or of the group's limit). */

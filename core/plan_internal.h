@@ -7,6 +7,9 @@
 
 #define KG_STAGE_LEAST ((size_t)1 << 20)       /* values on their way to the cache pass through staging in pieces */
 
+#define KG_FLAGS 256                           /* watched values whose flags may be out at once              */
+typedef struct kg_flag_place { const char *what; char path[256]; } kg_flag_place;
+
 typedef enum kg_pstate { KG_P_SKIP, KG_P_CACHED, KG_P_GIVEN, KG_P_RUN } kg_pstate;     /* GIVEN: by the outer run of a part */
 typedef struct kg_pnode {
     kg_pstate state;

@@ -350,7 +350,7 @@ kg_status kg_plan_trace(kg_plan *p)
         s = wire(p);
     kg_plan_values(p, KG_DRY_BASE);
     *c = (kg_ctx){.mode = KG_DRY, .device = p->options.device, .top = KG_DRY_BASE + ((size_t)1 << 46), .trace = &p->trace,
-                  .profile = &p->options.device->profile, .plan = p};
+                  .profile = &p->options.device->profile, .plan = p, .finite = p->options.finite};
     c->stop = &c->own_stop;
     p->stage = p->options.device->host_memory ? 0 : KG_STAGE_LEAST;
     kg_ctx_tick(c);

@@ -114,7 +114,7 @@ static void pace(kg_run *r, unsigned ahead)
 {
     while (r->n_paced > ahead && r->n_progress) {
         kg_progress *p = &r->progress[r->first_progress];
-        if (p->paced && r->device->ops->sync(r->device, p->done) != KG_OK)
+        if (p->paced && (r->device->ops->sync(r->device, p->done) != KG_OK || kg_run_look(r, p->flags) != KG_OK))
             return;
         push_progress(r);
     }
@@ -141,6 +141,7 @@ void kg_run_step(kg_run *r, const kg_exec *x, const kg_scope *s, int outer)
     *p = (kg_progress){.tick = r->ctx->tick, .node = x->node, .outer = outer, .paced = !x->type->chunk};
     p->event = (kg_run_event){.kind = KG_E_STEP, .id = x->node, .i = finished, .n = o->n, .resident = r->plan->tier.busy[r->ctx->tick]};
     snprintf(p->event.scope, sizeof p->event.scope, "%s", o->name ? o->name : "");
+    p->flags = r->flags.queued;
     if (p->paced)
         p->done = r->device->ops->record(r->device, KG_LANE_COMPUTE);
     if (kg_error_last()->status == KG_OK) {
@@ -183,6 +184,8 @@ static kg_status settle(void *arg, kg_plan *p, int unit, kg_status s)
     kg_run_host_settle(r);
     if (s == KG_OK && !r->device->host_memory)
         s = kg_run_sync(r, KG_LANE_COMPUTE);
+    if (s == KG_OK)
+        s = kg_run_look(r, r->flags.queued);
     if (s == KG_OK && kg_ctx_failed(r->ctx))
         s = KG_CANCELLED;
     if (s == KG_OK)
@@ -232,7 +235,7 @@ static kg_status work(kg_run *r)
     kg_ctx *c = r->ctx;
     *c = (kg_ctx){.mode = KG_WET, .device = d, .top = (char *)p->base + p->arena, .trace = &p->trace, .profile = &d->profile,
                   .run = r, .plan = p, .provenance = p->options.provenance, .provenance_arg = p->options.provenance_arg,
-                  .stop = &r->stop, .poison = r->chaos != 0};
+                  .stop = &r->stop, .poison = r->chaos != 0, .finite = p->options.finite};
     c->limit = p->trace.n_ticks ? p->trace.ticks[0].height : 0;
     for (int i = 0; i < p->count; ++i)
         if (p->node[i].state == KG_P_CACHED && (p->graph->node[i]->type->flags & KG_SINK))

@@ -21,6 +21,7 @@ typedef struct kg_plan_options {
     const kg_host_memory *host;    /* borrowed: what this process may take of the host, whatever the budgets; NULL: not asked */
     int strict;                    /* hits need an equal numerics tag                                      */
     int force;                     /* sinks run even if their file is there; nothing is taken from the cache with 2 */
+    int finite;                    /* fronts look at what they made, and an error names the op that made NaN or Inf; bits stay */
     int dry;                       /* plan only: cached rows are not read to see whether they are good     */
     char *(*provenance)(void *arg, int node);  /* malloc: what a sink writes into its file, asked for when it runs; may be NULL */
     void *provenance_arg;

@@ -21,6 +21,8 @@ static void run_job(kg_run *r, kg_job *j)
         s = kg_run_files_same(r, j->fenced);
     kg_warned *was = kg_warn_for(j->warned);
     if (s == KG_OK)
+        s = kg_run_look(r, j->flags);
+    if (s == KG_OK)
         s = j->fn(j->arg, j->in, NULL);
     kg_warn_for(was);
     if (s != KG_OK && kg_error_last()->status == KG_OK)
@@ -60,9 +62,13 @@ kg_status kg_run_host_start(kg_run *r)
     h->jobs = calloc(KG_JOBS, sizeof *h->jobs);
     if (!h->jobs)
         return kg_fail(KG_FAILED, "out of host memory");
-    h->stage = r->device->ops->host_alloc(r->device, r->plan->stage);
+    h->stage = r->device->ops->host_alloc(r->device, r->plan->stage + KG_FLAGS * sizeof *r->flags.slot);
     if (!h->stage)
         return kg_error_last()->status;
+    r->flags.slot = (int32_t *)(void *)(h->stage + r->plan->stage);
+    r->flags.place = calloc(KG_FLAGS, sizeof *r->flags.place);
+    if (!r->flags.place)
+        return kg_fail(KG_FAILED, "out of host memory");
     if (pthread_create(&h->thread, NULL, host_thread, r))
         return kg_fail(KG_FAILED, "cannot start a thread: %s", strerror(errno));
     h->running = 1;
@@ -100,6 +106,8 @@ void kg_run_host_end(kg_run *r)
     h->stage = NULL;
     free(h->jobs);
     h->jobs = NULL;
+    free(r->flags.place);
+    r->flags = (kg_run_flags){0};
 }
 
 char *kg_run_host_slot(kg_run *r, kg_exec *x)
@@ -117,6 +125,7 @@ kg_job *kg_run_host_job(kg_run *r, const kg_exec *x)
     kg_job *j = &h->jobs[h->queued % KG_JOBS];
     memset(j, 0, sizeof *j);
     j->warned = x->warned;
+    j->flags = r->flags.queued;
     kg_ctx_path(x->ctx, x, j->path, sizeof j->path);
     j->leaves = x->type->flags & KG_SINK;
     j->fenced = r->fenced;
@@ -166,7 +175,7 @@ static int work_now(kg_run *r, kg_exec *x, kg_job *j, int n_in, const kg_tensor 
         return 1;
     if (stage(r, j->in, ins, n_in, &at) != KG_OK || stage(r, j->out, outs, n_out, &at) != KG_OK)
         return 1;
-    if (kg_run_sync(r, KG_LANE_COMPUTE) != KG_OK)
+    if (kg_run_sync(r, KG_LANE_COMPUTE) != KG_OK || kg_run_look(r, r->flags.queued) != KG_OK)
         return 1;
     if (j->fn(j->arg, j->in, j->out) != KG_OK && kg_error_last()->status == KG_OK)
         kg_fail(KG_FAILED, "host work failed");

@@ -1,5 +1,5 @@
 /* The run's insides, shared by its files: run.c (the compute thread and the face), run_load.c (the copy thread), run_host.c (the
- * host lane), run_values.c (cached values and checkpoints).
+ * host lane), run_values.c (cached values and checkpoints), run_flags.c (flags of watched values).
  *
  * Three threads feed three queues. The compute thread follows the trace and queues kernels on the compute lane; the copy thread works
  * off the plan's loads, first in first out, on the copy lane; the host thread does host work for a device whose memory is not the
@@ -27,7 +27,7 @@ typedef struct kg_note {
 } kg_note;
 typedef struct kg_clock { double began, saved; int64_t saved_step; } kg_clock;
 /* A counted scope that was left but may not be finished yet. */
-typedef struct kg_progress { kg_run_event event; kg_event done; uint32_t tick; int node, outer, paced; } kg_progress;
+typedef struct kg_progress { kg_run_event event; kg_event done; uint64_t flags; uint32_t tick; int node, outer, paced; } kg_progress;
 typedef struct kg_job {
     kg_work_fn *fn;
     max_align_t arg[KG_WORK_ARG / sizeof(max_align_t)];
@@ -35,6 +35,7 @@ typedef struct kg_job {
     kg_event ready;                /* what it reads is there                                                */
     int leaves;                    /* it has an effect that outlives the run: only with files that are the same */
     size_t fenced;                 /* loads that what it reads hangs on                                     */
+    uint64_t flags;                /* queued before it: they are looked at before it is carried out         */
     char path[256];                /* of where it was queued                                                */
     kg_warned *warned;
 } kg_job;
@@ -46,6 +47,12 @@ typedef struct kg_run_host {
     uint64_t queued, done;
     char *stage;                   /* page-locked                                                           */
 } kg_run_host;
+/* Flags of watched values (core/run_flags.c), the n-th in slot n % KG_FLAGS. */
+typedef struct kg_run_flags {
+    int32_t *slot;                 /* page-locked, behind the staging                                       */
+    kg_flag_place *place;          /* where it was watched                                                  */
+    uint64_t queued, looked;       /* looked: under the run's lock                                          */
+} kg_run_flags;
 /* A range of a file that stays on the host until its interval of the host tier ends. */
 /* A file that the device may still read when kg_read has returned (from a map's pages): only the run can see that it is the same. */
 typedef struct kg_watch { const kg_file *file; size_t load; } kg_watch;     /* the last load that read it */
@@ -76,6 +83,7 @@ struct kg_run {
     kg_event *load_event;
     size_t fenced;                 /* loads that the compute lane has waited for                            */
     kg_run_host host;
+    kg_run_flags flags;
     kg_pin *pins;
     size_t n_pins, cap_pins;
     int pin_interval;              /* of the load at hand; -1: its ranges are listed already                */
@@ -121,6 +129,10 @@ void kg_run_host_end(kg_run *r);                   /* after settling: joins the 
 char *kg_run_host_slot(kg_run *r, kg_exec *x);     /* room for the node's next job, once its last but one is done   */
 kg_job *kg_run_host_job(kg_run *r, const kg_exec *x);
 void kg_run_host_queue(kg_run *r, kg_exec *x);
+
+/* Looks at the first so many flags of this run, which are on the host: the caller has waited for what was queued before them. Any
+ * thread; KG_FAILED with the error of the first that is not 0. */
+kg_status kg_run_look(kg_run *r, uint64_t flags);
 
 /* Whole tensors to and from the host; to: in pieces through staging, when no host work is out. */
 kg_status kg_run_fetch(kg_run *r, void *dst, const kg_tensor *t);

@@ -121,7 +121,8 @@ int kg_run_restore(kg_run *r, kg_exec *x, const kg_tensor *tensors, int n)
     kg_cache *c = r->plan->options.cache;
     int good = at && q->checkpoint.bytes == bytes;
     for (int i = 0; i < n && good; ++i) {
-        if (r->device->ops->write(r->device, KG_LANE_COMPUTE, tensors[i].at, at, kg_bytes(&tensors[i])) != KG_OK)
+        good = !kg_not_finite(at, tensors[i].dtype, (size_t)kg_count(&tensors[i]));    /* of a version that did not watch */
+        if (good && r->device->ops->write(r->device, KG_LANE_COMPUTE, tensors[i].at, at, kg_bytes(&tensors[i])) != KG_OK)
             break;
         at += kg_bytes(&tensors[i]);
     }
@@ -129,7 +130,7 @@ int kg_run_restore(kg_run *r, kg_exec *x, const kg_tensor *tensors, int n)
     q->saved = NULL;
     if (!good) {
         c->ops->checkpoint_drop(c, &q->checkpoint.key);
-        kg_fail(KG_FAILED, "the checkpoint at step %lld cannot be read", (long long)q->checkpoint.step);
+        kg_fail(KG_FAILED, "the checkpoint at step %lld cannot be read, or holds NaN", (long long)q->checkpoint.step);
         kg_hint("it has been dropped: run again to start from the first step");
     }
     return kg_error_last()->status != KG_OK;

@@ -1,4 +1,4 @@
-/* Tensors as values: sizes, names and views. Nothing here touches memory. */
+/* Tensors as values: sizes, names and views. Nothing here touches memory but the last. */
 #include "core/types.h"
 
 #include <assert.h>
@@ -100,4 +100,30 @@ kg_tensor kg_view(kg_tensor t, int rank, const int64_t *shape)
     kg_tensor v = kg_tensor_make(t.at, t.dtype, rank, shape);
     assert(kg_count(&v) == kg_count(&t));
     return v;
+}
+
+/* Whatever is not finite has the largest exponent; a fraction beside it makes it NaN. */
+static int of_bits(uint32_t u, uint32_t inf) { return u < inf ? 0 : u == inf ? KG_HAS_INF : KG_HAS_NAN; }
+
+int kg_not_finite(const void *p, kg_dtype d, size_t n)
+{
+    int bits = 0;
+    if (d == KG_F32)
+        for (size_t i = 0; i < n; ++i) {
+            uint32_t u;
+            memcpy(&u, (const char *)p + 4 * i, 4);
+            bits |= of_bits(u & 0x7fffffffu, 0x7f800000u);
+        }
+    if (d == KG_F16 || d == KG_BF16)
+        for (size_t i = 0; i < n; ++i) {
+            uint16_t u;
+            memcpy(&u, (const char *)p + 2 * i, 2);
+            bits |= of_bits(u & 0x7fffu, d == KG_F16 ? 0x7c00u : 0x7f80u);
+        }
+    return bits;
+}
+
+const char *kg_not_finite_name(int bits)
+{
+    return bits == KG_HAS_NAN ? "NaN" : bits == KG_HAS_INF ? "Inf" : "NaN and Inf";
 }

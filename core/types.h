@@ -44,6 +44,10 @@ int64_t kg_rows(const kg_tensor *t);                    /* elements / shape[rank
 int64_t kg_cols(const kg_tensor *t);                    /* shape[rank - 1]                                  */
 size_t kg_bytes(const kg_tensor *t);                    /* bytes of a dense tensor                          */
 int kg_dense(const kg_tensor *t);
+/* What n floats on the host hold beside numbers, as bits; 0 for types that have no such values. */
+enum { KG_HAS_NAN = 1, KG_HAS_INF = 2 };
+int kg_not_finite(const void *p, kg_dtype d, size_t n);
+const char *kg_not_finite_name(int bits);               /* "NaN", "Inf", "NaN and Inf"                      */
 
 /* Views. Out of range arguments are a programming error (assert). */
 kg_tensor kg_slice_cols(kg_tensor t, int64_t first, int64_t count);   /* a range of the last dimension      */

@@ -68,18 +68,53 @@ int kg_work(kg_exec *x, kg_work_fn *fn, const void *arg, size_t arg_bytes, int n
     return stop || kg_error_last()->status != KG_OK;
 }
 
+int kg_peek(kg_exec *x, kg_tensor t, int32_t *value)
+{
+    kg_device *d = x->ctx->device;
+    *value = 0;
+    if (d->ops->fetch(d, x->ctx->lane, value, t.at, sizeof *value) != KG_OK)
+        return 1;
+    kg_event e = d->ops->record(d, x->ctx->lane);
+    return kg_error_last()->status != KG_OK || d->ops->sync(d, e) != KG_OK;
+}
+
 int kg_ask(kg_exec *x, kg_tensor t, int32_t *flag)
 {
     *flag = 0;
     if (!kg_exec_record(x, KG_R_ASK, 4, 0))
         return 1;
-    if (x->ctx->mode == KG_DRY)
-        return 0;
-    kg_device *d = x->ctx->device;
-    if (d->ops->fetch(d, x->ctx->lane, flag, t.at, sizeof *flag) != KG_OK)
+    return x->ctx->mode != KG_DRY && kg_peek(x, t, flag);
+}
+
+void kg_flag_fail(int bits, const char *what, const char *path)
+{
+    if (kg_error_last()->status != KG_OK)
+        return;
+    kg_fail(KG_FAILED, "%s in %s", kg_not_finite_name(bits), what);
+    kg_error e = *kg_error_last();
+    e.not_finite = 1;
+    kg_error_set(&e);
+    kg_error_path(path);
+}
+
+int kg_flag(kg_exec *x, kg_tensor flag, const char *what)
+{
+    kg_ctx *c = x->ctx;
+    int32_t bits = 0;
+    if (!kg_exec_record(x, KG_R_FLAG, 4, 0))
         return 1;
-    kg_event e = d->ops->record(d, x->ctx->lane);
-    return kg_error_last()->status != KG_OK || d->ops->sync(d, e) != KG_OK;
+    if (c->mode == KG_DRY)
+        return 0;
+    if (c->mode == KG_WET && c->run && !c->device->host_memory)
+        return kg_run_flag(c->run, x, flag, what);
+    if (kg_peek(x, flag, &bits))
+        return 1;
+    if (bits) {
+        char path[256] = "";
+        kg_ctx_path(c, x, path, sizeof path);
+        kg_flag_fail(bits, what, path);
+    }
+    return bits != 0;
 }
 
 void *kg_state(kg_exec *x, size_t bytes, void (*destroy)(void *))

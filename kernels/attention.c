@@ -29,4 +29,5 @@ void kg_attention(kg_exec *x, kg_attention_args a)
     if (kg_front(x, "attention", KG_C_ATTENTION, flops, bytes) && kg_rows(&a.q))
         kernels->attention(x, &a);
     kg_release(x, mark);
+    kg_front_out(x, "attention", &a.out);
 }

@@ -24,6 +24,10 @@ void kg_refuse(kg_exec *x, const char *op, const char *why, const char *names, i
     kg_refuse(x, op, why, names, (int)(sizeof((const kg_tensor *[]){__VA_ARGS__}) / sizeof(const kg_tensor *)), \
               (const kg_tensor *const[]){__VA_ARGS__})
 
+/* The end of a front: with the plan's `finite`, NaN or Inf in what it made (rank 0: nothing) ends the run here, and names the op and the
+ * weight that holds it, if one does. */
+void kg_front_out(kg_exec *x, const char *op, const kg_tensor *out);
+
 /* Scratch of a front: bytes that last until kg_release(x, mark). */
 kg_tensor kg_scratch(kg_exec *x, size_t bytes);
 int kg_front_workers(kg_exec *x);              /* 1 in a fill, which runs on the copy lane */

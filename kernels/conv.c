@@ -60,6 +60,7 @@ void kg_conv(kg_exec *x, kg_conv_args a)
     if (kg_front(x, "conv", KG_C_CONV, 2.0 * (double)kg_count(&a.out) * (double)k, bytes))
         kernels->conv(x, &a);
     kg_release(x, mark);
+    kg_front_out(x, "conv", &a.out);
 }
 
 void kg_conv_pack(kg_exec *x, kg_conv_pack_args a)
@@ -72,6 +73,7 @@ void kg_conv_pack(kg_exec *x, kg_conv_pack_args a)
     }
     if (kg_front(x, "conv_pack", KG_C_ROWS, 0, 2.0 * (double)kg_bytes(&a.out)))
         kg_kernels_of(x)->conv_pack(x, &a);
+    kg_front_out(x, "conv_pack", &a.out);
 }
 
 void kg_channel_norm(kg_exec *x, kg_channel_norm_args a)
@@ -89,6 +91,7 @@ void kg_channel_norm(kg_exec *x, kg_channel_norm_args a)
     if (kg_front(x, "channel_norm", KG_C_ROWS, 0, 2.0 * (double)kg_bytes(&a.in)))
         kg_kernels_of(x)->channel_norm(x, &a);
     kg_release(x, mark);
+    kg_front_out(x, "channel_norm", &a.out);
 }
 
 void kg_latent_frames(kg_exec *x, kg_latent_frames_args a)
@@ -104,6 +107,7 @@ void kg_latent_frames(kg_exec *x, kg_latent_frames_args a)
     }
     if (kg_front(x, "latent_frames", KG_C_ROWS, 0, 2.0 * (double)kg_bytes(&a.frames)))
         kg_kernels_of(x)->latent_frames(x, &a);
+    kg_front_out(x, "latent_frames", a.to_latent ? &a.latent : &a.frames);
 }
 
 void kg_pixels(kg_exec *x, kg_pixels_args a)
@@ -115,4 +119,6 @@ void kg_pixels(kg_exec *x, kg_pixels_args a)
     }
     if (kg_front(x, "pixels", KG_C_ROWS, 0, (double)kg_bytes(&a.f) + (double)kg_bytes(&a.u)))
         kg_kernels_of(x)->pixels(x, &a);
+    if (a.to_float)
+        kg_front_out(x, "pixels", &a.f);
 }

@@ -35,6 +35,7 @@ typedef struct kg_kernels {
     void (*channel_norm)(kg_exec *x, const kg_channel_norm_args *a);
     void (*latent_frames)(kg_exec *x, const kg_latent_frames_args *a);
     void (*pixels)(kg_exec *x, const kg_pixels_args *a);
+    void (*look)(kg_exec *x, const kg_look_args *a);
 } kg_kernels;
 
 static inline const kg_kernels *kg_kernels_of(kg_exec *x) { return (const kg_kernels *)kg_exec_device(x)->kernels; }

@@ -22,12 +22,14 @@ void kg_patchify(kg_exec *x, kg_patchify_args a)
 {
     if (patch_front(x, "patchify", &a))
         kg_kernels_of(x)->patchify(x, &a);
+    kg_front_out(x, "patchify", &a.tokens);
 }
 
 void kg_unpatchify(kg_exec *x, kg_patchify_args a)
 {
     if (patch_front(x, "unpatchify", &a))
         kg_kernels_of(x)->unpatchify(x, &a);
+    kg_front_out(x, "unpatchify", &a.latent);
 }
 
 void kg_noise(kg_exec *x, kg_noise_args a)
@@ -38,4 +40,5 @@ void kg_noise(kg_exec *x, kg_noise_args a)
     }
     if (kg_front(x, "noise", KG_C_ROWS, 40.0 * (double)kg_count(&a.out), 4.0 * (double)kg_bytes(&a.out)) && kg_count(&a.out))
         kg_kernels_of(x)->noise(x, &a);
+    kg_front_out(x, "noise", &a.out);
 }

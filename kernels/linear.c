@@ -19,4 +19,5 @@ void kg_linear(kg_exec *x, kg_linear_args a)
         rows)
         kernels->linear(x, &a);
     kg_release(x, mark);
+    kg_front_out(x, "linear", &a.out);
 }

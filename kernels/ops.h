@@ -99,6 +99,20 @@ typedef struct kg_noise_args { kg_tensor out; uint64_t seed; int blocks; } kg_no
 enum { KG_NOISE_BLOCKS = 1056 };               /* of an H100 or H200: 132 multiprocessors of 2048 threads   */
 void kg_noise(kg_exec *x, kg_noise_args a);
 
+/* ---- numbers that are none ---- */
+/* flag = KG_HAS_NAN, KG_HAS_INF or both of what `in` holds, and the least and the greatest value of each row: whole numbers decide, so
+ * order does not. -0 is below 0; a NaN lies beyond all that has its sign. */
+typedef struct kg_look_args {
+    kg_tensor in;      /* f32, f16, bf16 [rows, cols]; with a range f32                                     */
+    kg_tensor flag;    /* i32, one                                                                          */
+    kg_tensor range;   /* f32 [rows, 2], dense: least, greatest; rank 0: none                               */
+} kg_look_args;
+void kg_look(kg_exec *x, kg_look_args a);
+/* NaN or Inf in t ends the run, which names `what` (a constant) and where it is now; costs one pass and no wait (core/exec.h: kg_flag).
+ * kg_watch_rows also writes the range of each row. */
+void kg_watch(kg_exec *x, kg_tensor t, const char *what);
+void kg_watch_rows(kg_exec *x, kg_tensor t, kg_tensor range, const char *what);
+
 /* ---- frames: channels last, act [T, H, W, C] ---- */
 #include "kernels/conv.h"
 

@@ -16,6 +16,9 @@ void kg_residual_norm(kg_exec *x, kg_residual_norm_args a)
     double bytes = bytes_of(&a.x) * (a.y.rank ? 2 : 1) + bytes_of(&a.y) + bytes_of(&a.out);
     if (kg_front(x, "residual_norm", KG_C_ROWS, 8.0 * (double)kg_count(&a.x), bytes) && rows)
         kg_kernels_of(x)->residual_norm(x, &a);
+    if (a.y.rank)
+        kg_front_out(x, "residual_norm", &a.x);
+    kg_front_out(x, "residual_norm", &a.out);
 }
 
 void kg_rms_norm(kg_exec *x, kg_rms_norm_args a)
@@ -33,6 +36,9 @@ void kg_rms_norm(kg_exec *x, kg_rms_norm_args a)
     double bytes = bytes_of(&a.in) * (a.add.rank ? 2 : 1) + bytes_of(&a.add) + bytes_of(&a.out) + bytes_of(&a.rope);
     if (kg_front(x, "rms_norm", KG_C_ROWS, 6.0 * (double)kg_count(&a.in), bytes) && rows)
         kg_kernels_of(x)->rms_norm(x, &a);
+    if (a.add.rank)
+        kg_front_out(x, "rms_norm", &a.in);
+    kg_front_out(x, "rms_norm", &a.out);
 }
 
 void kg_rope_table(kg_exec *x, kg_rope_table_args a)
@@ -45,6 +51,7 @@ void kg_rope_table(kg_exec *x, kg_rope_table_args a)
     }
     if (kg_front(x, "rope_table", KG_C_ROWS, 40.0 * (double)kg_count(&a.out), bytes_of(&a.out)))
         kg_kernels_of(x)->rope_table(x, &a);
+    kg_front_out(x, "rope_table", &a.out);
 }
 
 void kg_unary(kg_exec *x, kg_unary_args a)
@@ -57,6 +64,7 @@ void kg_unary(kg_exec *x, kg_unary_args a)
     }
     if (kg_front(x, "unary", KG_C_ROWS, (double)kg_count(&a.in), bytes_of(&a.in) + bytes_of(&a.out)) && kg_count(&a.in))
         kg_kernels_of(x)->unary(x, &a);
+    kg_front_out(x, "unary", &a.out);
 }
 
 void kg_gated_gelu(kg_exec *x, kg_gated_gelu_args a)
@@ -70,6 +78,7 @@ void kg_gated_gelu(kg_exec *x, kg_gated_gelu_args a)
     double bytes = bytes_of(&a.out) + bytes_of(&a.gate) + bytes_of(&a.up);
     if (kg_front(x, "gated_gelu", KG_C_ROWS, 20.0 * (double)kg_count(&a.out), bytes) && rows > 0 && cols > 0)
         kg_kernels_of(x)->gated_gelu(x, &a);
+    kg_front_out(x, "gated_gelu", &a.out);
 }
 
 void kg_combine(kg_exec *x, kg_combine_args a)
@@ -87,6 +96,7 @@ void kg_combine(kg_exec *x, kg_combine_args a)
     }
     if (kg_front(x, "combine", KG_C_ROWS, 2.0 * a.n * (double)kg_count(&a.out), bytes) && kg_count(&a.out))
         kg_kernels_of(x)->combine(x, &a);
+    kg_front_out(x, "combine", &a.out);
 }
 
 void kg_fill_with(kg_exec *x, kg_fill_args a)
@@ -97,6 +107,7 @@ void kg_fill_with(kg_exec *x, kg_fill_args a)
     }
     if (kg_front(x, "fill", KG_C_ROWS, 0, bytes_of(&a.out)) && kg_count(&a.out))
         kg_kernels_of(x)->fill(x, &a);
+    kg_front_out(x, "fill", &a.out);
 }
 
 void kg_rel_bias(kg_exec *x, kg_rel_bias_args a)
@@ -111,4 +122,5 @@ void kg_rel_bias(kg_exec *x, kg_rel_bias_args a)
     }
     if (kg_front(x, "rel_bias", KG_C_ROWS, 0, 2 * bytes_of(&a.out)) && kg_count(&a.out))
         kg_kernels_of(x)->rel_bias(x, &a);
+    kg_front_out(x, "rel_bias", &a.out);
 }

@@ -19,7 +19,7 @@
 typedef struct kino_options {
     const char *command, *target;          /* run; GRAPH.lua                                             */
     const char *device, *precision, *vram, *ram, *cache, *models, *allow, *requantize, *params, *from, *fault;
-    int strict, force, json, quiet, help, no_walls, threads;
+    int strict, force, finite, json, quiet, help, no_walls, threads;
     kg_script_value value[KINO_VALUES];    /* --NAME VALUE, in order; files read, memory kept to the end */
     int values, typed;                     /* of them, those that no --from FILE brought come first      */
 } kino_options;

@@ -24,6 +24,7 @@ static const struct command { const char *name, *takes, *does, *more; } commands
     {"run", "GRAPH.lua [--NAME VALUE]... [--out FILE]", "runs a graph",
      GRAPH_OPTIONS
      "  --from FILE             says how FILE was made; with --out NEW, makes it again\n"
+     "  --finite                looks after each op whether it made NaN or Inf, and names it; slower, the same result\n"
      "  --json                  events on stdout, one JSON object a line\n"
      "  --quiet                 no progress\n"
      "kino run GRAPH.lua --help lists the graph's own params.\n"},

@@ -19,6 +19,7 @@ static const struct { const char *name; size_t at; } texts[] = {
     {"params", offsetof(kino_options, params)}, {"from", offsetof(kino_options, from)}, {"fault", offsetof(kino_options, fault)}};
 static const struct { const char *name; size_t at; } flags[] = {
     {"strict", offsetof(kino_options, strict)}, {"force", offsetof(kino_options, force)}, {"json", offsetof(kino_options, json)},
+    {"finite", offsetof(kino_options, finite)},
     {"quiet", offsetof(kino_options, quiet)}, {"help", offsetof(kino_options, help)}, {"no-walls", offsetof(kino_options, no_walls)}};
 static const char *const others[] = {"threads", "set"};          /* read by hand                          */
 

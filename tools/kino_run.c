@@ -149,7 +149,7 @@ static kg_status build(kino_options *o, session *s)
     return s->chain ? build_chain(o, s) : kg_script_build(s->script, o->value, o->values, s->graph);
 }
 
-static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
+static kg_status make_plan(kino_options *o, session *s, int finite, kg_plan **out)
 {
     if (!s->device->host_memory && !s->cpu && !(s->cpu = kg_cpu_new(o->threads)))
         return kg_error_last()->status;
@@ -158,6 +158,7 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
                          .cache = s->cache,
                          .strict = o->strict,
                          .force = o->force,
+                         .finite = finite,
                          .dry = !strcmp(o->command, "plan")};
     kg_host_memory host;
     kg_host_memory_read("", &host);
@@ -168,7 +169,7 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
         return KG_USAGE;
     if (!p.dry && kg_graph_identify(s->graph) != KG_OK)        /* what is written says from which files it was made */
         return kg_error_last()->status;
-    if (!p.dry && !(s->note = kino_note_new(o, s->script, s->doc, &s->made, s->graph, s->device)))
+    if (!p.dry && !s->note && !(s->note = kino_note_new(o, s->script, s->doc, &s->made, s->graph, s->device)))
         return kg_error_last()->status;
     p.provenance = p.dry ? NULL : kino_note_of;
     p.provenance_arg = s->note;
@@ -178,10 +179,38 @@ static kg_status make_plan(kino_options *o, session *s, kg_plan **out)
     return *out ? KG_OK : kg_error_last()->status;
 }
 
+/* A watched value was not finite, and the checks between ops were off: the same run with them on goes on from the last checkpoint, takes
+ * what is cached, and ends with the op that made it. Its error is reported instead of the first one. */
+static kg_status find_op(kino_options *o, session *s)
+{
+    kg_error first = *kg_error_last(), second;
+    if (!s->cache) {
+        kg_hint("--finite runs again with a check after each op, and names the one that made it");
+        return first.status;
+    }
+    kg_error_clear();
+    kg_log("%s: %s; looking for the op that made it: once more from the last checkpoint, with a check after each op", first.path,
+           first.message);
+    kg_plan *p = NULL;
+    kg_status st = make_plan(o, s, 1, &p);
+    kg_run *r = st == KG_OK ? kg_run_start(p) : NULL;
+    if (r)
+        kino_follow(o, r, s->device);
+    kg_error_take(&second);
+    kg_run_free(r);
+    kg_plan_free(p);
+    kg_error_set(second.status == KG_FAILED || second.status == KG_CANCELLED ? &second : &first);
+    if (second.status == KG_OK)
+        kg_hint("a second run with a check after each op found none: this machine does not compute the same twice");
+    else if (second.status != KG_FAILED && second.status != KG_CANCELLED)
+        kg_hint("--finite finds the op, with a larger budget");
+    return kg_error_last()->status;
+}
+
 static kg_status execute(kino_options *o, session *s)
 {
     kg_plan *p = NULL;
-    kg_status st = make_plan(o, s, &p);
+    kg_status st = make_plan(o, s, o->finite, &p);
     if (st != KG_OK)
         return st;
     if (!strcmp(o->command, "plan")) {
@@ -200,7 +229,7 @@ static kg_status execute(kino_options *o, session *s)
         kg_run_free(r);
     }
     kg_plan_free(p);
-    return st;
+    return st != KG_OK && kg_error_last()->not_finite && !o->finite ? find_op(o, s) : st;
 }
 
 static kg_status choices(const kino_options *o)

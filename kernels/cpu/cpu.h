@@ -43,5 +43,6 @@ void kg_cpu_conv_pack(kg_exec *x, const kg_conv_pack_args *a);
 void kg_cpu_channel_norm(kg_exec *x, const kg_channel_norm_args *a);
 void kg_cpu_latent_frames(kg_exec *x, const kg_latent_frames_args *a);
 void kg_cpu_pixels(kg_exec *x, const kg_pixels_args *a);
+void kg_cpu_look(kg_exec *x, const kg_look_args *a);
 
 #endif

@@ -22,7 +22,7 @@ static const kg_kernels cpu_kernels = {
     .fill = kg_cpu_fill, .rel_bias = kg_cpu_rel_bias,
     .patchify = kg_cpu_patchify, .unpatchify = kg_cpu_unpatchify, .noise = kg_cpu_noise, .conv = kg_cpu_conv,
     .conv_pack = kg_cpu_conv_pack, .channel_norm = kg_cpu_channel_norm, .latent_frames = kg_cpu_latent_frames,
-    .pixels = kg_cpu_pixels};
+    .pixels = kg_cpu_pixels, .look = kg_cpu_look};
 
 typedef struct cpu {
     kg_device device;

@@ -88,6 +88,7 @@ void kg_cuda_conv_pack(kg_exec *x, const kg_conv_pack_args *a);
 void kg_cuda_channel_norm(kg_exec *x, const kg_channel_norm_args *a);
 void kg_cuda_latent_frames(kg_exec *x, const kg_latent_frames_args *a);
 void kg_cuda_pixels(kg_exec *x, const kg_pixels_args *a);
+void kg_cuda_look(kg_exec *x, const kg_look_args *a);
 void kg_cuda_attention_forget(cudnnHandle_t dnn);  /* drops the plans that were made with a handle, before it goes */
 void kg_cuda_conv_forget(cudnnHandle_t dnn);
 void kg_cuda_linear_forget(cublasLtHandle_t lt);

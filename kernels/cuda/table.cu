@@ -31,5 +31,6 @@ kg_kernels kg_cuda_kernel_table(void)
     k.channel_norm = kg_cuda_channel_norm;
     k.latent_frames = kg_cuda_latent_frames;
     k.pixels = kg_cuda_pixels;
+    k.look = kg_cuda_look;
     return k;
 }

@@ -10,6 +10,7 @@
 #include "nodes/lib/known.h"
 #include "nodes/lib/media.h"
 #include "nodes/lib/safetensors.h"
+#include "nodes/lib/watch.h"
 
 typedef struct params { const char *path, *name, *kind; kg_seen seen; kg_dtype dtype; uint64_t offset; } params;
 
@@ -115,6 +116,10 @@ static kg_status execute(kg_exec *x)
     int stop = kg_work(x, work, &p, sizeof p, 0, NULL, 1, &stored, 0);
     if (p->dtype != KG_F32)
         kg_unary(x, (kg_unary_args){.out = out, .in = stored, .op = KG_UNARY_COPY});
+    if (kg_kind_takes("latent/wan21", p->kind))
+        kg_watch_latent(x, out, "the latent");
+    else
+        kg_watch(x, out, "the tensor");
     return stop ? KG_FAILED : KG_OK;
 }
 

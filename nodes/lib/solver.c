@@ -98,6 +98,9 @@ static void follow(kg_exec *x, kg_tensor out, kg_tensor from, const kg_answer *a
 void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_answer *answer)
 {
     double sigma = schedule->sigma[i];
+    kg_watch(x, answer->v, "the velocity");
+    if (answer->u.rank)
+        kg_watch(x, answer->u, "the velocity without the prompt");
     if (schedule->solver == KG_SOLVER_EULER) {
         follow(x, s->x, s->x, answer, schedule->sigma[i + 1] - sigma);
         return;

@@ -19,7 +19,7 @@ int kg_solver_tensors(const kg_solver *s, int solver, kg_tensor out[4]);   /* ho
 /* What a model answered: v of the prompt; with guidance also u without it, and the velocity is u + scale (v - u). u rank 0: v alone. */
 typedef struct kg_answer { kg_tensor v, u; double scale; } kg_answer;
 /* x becomes the latent of step i + 1; guidance is part of the first sum. a->v is taken into the history, and becomes another tensor to
- * write the next velocity to. */
+ * write the next velocity to. What the model answered is watched for NaN and Inf here, for all families. */
 void kg_solver_advance(kg_exec *x, kg_solver *s, const kg_schedule *schedule, int i, kg_answer *a);
 
 #endif

@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 #include "nodes/lib/clean.h"
 #include "nodes/lib/tokenizer.h"
+#include "nodes/lib/watch.h"
 #include "nodes/text/umt5.h"
 
 enum { MODEL };
@@ -198,6 +199,7 @@ static int finish(kg_exec *x, const umt5 *m, const tokens *t, const flow *f)
         norm(x, kg_slice(out, 0, t->n[b]), kg_slice(f->h, first, t->n[b]), kg_slice(f->y, first, t->n[b]), w.t[0]);
         if (t->n[b] < UMT5_TOKENS)
             kg_fill_with(x, (kg_fill_args){.out = kg_slice(out, t->n[b], UMT5_TOKENS - t->n[b]), .value = 0});
+        kg_watch_text(x, kg_slice(out, 0, t->n[b]), b ? "the negative text" : "the text");
     }
     return kg_leave(x);
 }

@@ -11,6 +11,7 @@
 #include "kernels/ops.h"
 #include "nodes/lib/schedule.h"
 #include "nodes/lib/solver.h"
+#include "nodes/lib/watch.h"
 #include "nodes/wan/dit.h"
 
 typedef struct wan_sample_params {
@@ -277,6 +278,8 @@ static kg_status execute(kg_exec *x)
         if (kg_leave(x))
             return KG_FAILED;
     }
+    for (int i = 0; i < s->items && r == KG_OK; ++i)
+        kg_watch_latent(x, kg_out_item(x, 0, i), "the latent");
     return r;
 }
 

@@ -28,6 +28,7 @@ typedef struct output { kg_tensor bytes; int rounded; } output;        /* u8 [fr
 static void to_pixels(kg_exec *x, void *arg, kg_tensor frames, int64_t at)
 {
     const output *o = arg;
+    kg_watch(x, frames, "the frames");
     kg_pixels(x, (kg_pixels_args){.f = frames, .u = kg_slice(o->bytes, at, frames.shape[0]), .rounded = o->rounded});
 }
 

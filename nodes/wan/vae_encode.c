@@ -1,5 +1,6 @@
 /* wan.encode: frames to a latent, as they arrive: the first alone, then four at a time. The latent is the mean, never a sample. */
 #include "kernels/ops.h"
+#include "nodes/lib/watch.h"
 #include "nodes/wan/vae.h"
 
 typedef struct params { int precision; } params;
@@ -83,6 +84,12 @@ static kg_status chunk(kg_exec *x, kg_tensor frame, int64_t index)
     return kg_leave(x) ? KG_FAILED : KG_OK;
 }
 
+static kg_status end(kg_exec *x)
+{
+    kg_watch_latent(x, kg_out(x, 0), "the latent");
+    return kg_error_last()->status;
+}
+
 KG_NODE(wan_encode) = {
     .name = "wan.encode",
     .doc = "Encodes frames, or one image, into a latent of Wan2.1's VAE.",
@@ -94,4 +101,5 @@ KG_NODE(wan_encode) = {
     .params = KG_PARAMS(KG_PRECISION(params, precision)),
     .infer = infer,
     .begin = begin,
-    .chunk = chunk};
+    .chunk = chunk,
+    .end = end};

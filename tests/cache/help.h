@@ -66,12 +66,12 @@ static inline kg_key key_of(uint64_t n)
     return k;
 }
 
-/* Bytes that only this number fills this way. */
+/* Bytes that only this number fills this way; as f32 they are all finite, as what is kept must be. */
 static inline void *fill(uint64_t n, size_t bytes)
 {
     uint64_t *p = malloc(bytes + 8), state = n;
     for (size_t i = 0; i < (bytes + 7) / 8; ++i)
-        p[i] = test_next(&state);
+        p[i] = test_next(&state) & 0xbfffffffbfffffffu;
     return p;
 }
 

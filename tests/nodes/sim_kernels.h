@@ -68,13 +68,14 @@ SIM_KERNEL(conv_pack, kg_conv_pack_args)
 SIM_KERNEL(channel_norm, kg_channel_norm_args)
 SIM_KERNEL(latent_frames, kg_latent_frames_args)
 SIM_KERNEL(pixels, kg_pixels_args)
+SIM_KERNEL(look, kg_look_args)
 
 static kg_kernels sim_kernels = {
     .linear = sim_linear, .attention = sim_attention, .residual_norm = sim_residual_norm, .rms_norm = sim_rms_norm,
     .rope_table = sim_rope_table, .unary = sim_unary, .gated_gelu = sim_gated_gelu, .combine = sim_combine,
     .fill = sim_fill, .rel_bias = sim_rel_bias,
     .patchify = sim_patchify, .unpatchify = sim_unpatchify, .noise = sim_noise, .conv = sim_conv, .conv_pack = sim_conv_pack,
-    .channel_norm = sim_channel_norm, .latent_frames = sim_latent_frames, .pixels = sim_pixels};
+    .channel_norm = sim_channel_norm, .latent_frames = sim_latent_frames, .pixels = sim_pixels, .look = sim_look};
 
 static inline void sim_machine_open(sim_machine *m, unsigned seed, unsigned delays)
 {
