@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "lua/embedded.h"
 #include "lua/script.h"
 #include "lua/wire.h"
 
@@ -11,6 +12,7 @@ struct kg_script {
     int fd;                        /* -1: ended                                                            */
     pid_t pid;
     char *path, *folder;           /* the script's; folder is "." when path has none                       */
+    const kg_embedded *embedded;   /* it is one of the program's own; path is its name and no file         */
     kg_files *files;
     char **templates;
     int template_count;

@@ -37,13 +37,30 @@ static char *folder_of(const char *path)
     return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+const kg_embedded *kg_embedded_find(const char *name)
+{
+    const kg_embedded *e = kg_lua_graphs;
+    while (e->name && strcmp(e->name, name))
+        ++e;
+    return e->name ? e : NULL;
+}
+
+const char *kg_script_template(int i)
+{
+    const kg_embedded *e = kg_lua_graphs;
+    for (; e->name && i > 0; --i)
+        ++e;
+    return e->name;
+}
+
 kg_script *kg_host_new(const char *path, const kg_script_options *o)
 {
     kg_script *s = calloc(1, sizeof *s);
     if (s) {
         s->fd = -1;
         s->path = strdup(path);
-        s->folder = folder_of(path);
+        s->embedded = access(path, F_OK) ? kg_embedded_find(path) : NULL;
+        s->folder = s->embedded ? strdup(".") : folder_of(path);
         s->templates = calloc((size_t)o->template_count + 1, sizeof *s->templates);
     }
     if (!s || !s->path || !s->folder || !s->templates) {
@@ -93,9 +110,35 @@ const kg_script_text *kg_script_texts(const kg_script *s, int *n)
     return s->texts;
 }
 
+/* The script's text when it is not read from a file, or NULL. */
+static const char *instead_of_file(const kg_script *s)
+{
+    const kg_script_text *given = kg_host_given(s, "");
+    return given ? given->text : s->embedded ? (const char *)s->embedded->text : NULL;
+}
+
+/* "kino/..." that is neither a file nor a template. */
+static kg_status no_template(const char *path)
+{
+    enum { MOST = 64 };
+    const char *names[MOST];
+    int n = 0;
+    while (n < MOST && kg_lua_graphs[n].name) {
+        names[n] = kg_lua_graphs[n].name;
+        ++n;
+    }
+    int near = kg_near(path, names, n);
+    kg_fail(KG_INPUT, "there is no graph '%s'", path);
+    kg_hint(near >= 0 ? "did you mean %s? kino graphs lists them all" : "kino graphs lists those that come with the program",
+            near >= 0 ? names[near] : "");
+    return KG_INPUT;
+}
+
 static kg_status roots(kg_script *s)
 {
-    kg_status status = kg_host_given(s, "") ? KG_OK : kg_files_grant(s->files, s->path);
+    if (!instead_of_file(s) && !strncmp(s->path, "kino/", 5) && access(s->path, F_OK))
+        return no_template(s->path);
+    kg_status status = instead_of_file(s) ? KG_OK : kg_files_grant(s->files, s->path);
     if (status == KG_OK && !access(s->folder, X_OK))       /* if not, opening the script says what is wrong */
         status = kg_files_root(s->files, s->folder, KG_ROOT_PLAIN);
     for (int i = 0; i < s->template_count && status == KG_OK; ++i)
@@ -106,10 +149,10 @@ static kg_status roots(kg_script *s)
 /* The source, into the LOAD frame that waits in s->out. */
 static kg_status source(kg_script *s)
 {
-    const kg_script_text *given = kg_host_given(s, "");
-    kg_file *f = given ? NULL : kg_open(s->files, s->path);
-    size_t n = given ? strlen(given->text) : 0;
-    char *text = given ? strdup(given->text) : f ? kg_file_text(f, SOURCE_MOST, &n) : NULL;
+    const char *own = instead_of_file(s);
+    kg_file *f = own ? NULL : kg_open(s->files, s->path);
+    size_t n = own ? strlen(own) : 0;
+    char *text = own ? strdup(own) : f ? kg_file_text(f, SOURCE_MOST, &n) : NULL;
     if (text && text[0] == 0x1b)
         kg_fail(KG_USAGE, "%s is compiled Lua; graph scripts are text", s->path);
     else if (text && memchr(text, 0, n))

@@ -59,7 +59,8 @@ typedef struct kg_script_doc { const char *doc; const kg_script_param *params; i
  * (core/file.h says what a script may name after them). */
 typedef struct kg_script_value { const char *name, *text; } kg_script_value;
 
-/* NULL with an error when the file cannot be read. The script does not run yet. */
+/* NULL with an error when the file cannot be read. The script does not run yet. Where there is no such file, the name of one of the
+ * program's own templates is one of those. */
 kg_script *kg_script_open(const char *path, const kg_script_options *o);
 /* Runs the script up to its template; NULL with an error. A plain script, which returns nodes, has no params. */
 const kg_script_doc *kg_script_describe(kg_script *s);
@@ -69,6 +70,7 @@ kg_status kg_script_build(kg_script *s, const kg_script_value *values, int n, kg
 /* What has been read for it so far: the script and what it required, in this order. */
 const kg_script_text *kg_script_texts(const kg_script *s, int *n);
 void kg_script_close(kg_script *s);
+const char *kg_script_template(int i);                         /* "kino/wan_t2v": the program's own; NULL behind the last */
 
 const char *kg_script_type_name(kg_script_type t);             /* "int", "size", ...                       */
 /* Which walls the kernel gave the script's process; known once it was described. Seccomp closes files and the network, Landlock

@@ -114,11 +114,17 @@ static void template_text(kg_script *s, const char *name)
     kg_file *f = template_open(s, s->folder, name, shown);
     for (int i = 0; !f && i < s->template_count; ++i)
         f = template_open(s, s->templates[i], name, shown);
+    const kg_embedded *own = f || kg_error_last()->status ? NULL : kg_embedded_find(name);
+    if (own) {
+        template_send(s, name, name, (const char *)own->text);
+        return;
+    }
     if (!f) {
         kg_fail(KG_INPUT, "there is no template \"%s\"", name);
         kg_hint("require finds %s.lua in '%s'", name, s->folder);
         for (int i = 0; i < s->template_count; ++i)
             kg_hint(", '%s'", s->templates[i]);
+        kg_hint(", and what kino graphs lists");
         return;
     }
     char *text = kg_file_text(f, SOURCE_MOST, &n);

@@ -21,8 +21,8 @@ static int help_asked(const kino_options *o)
 static kg_status dispatch(kino_options *o)
 {
     static const struct { const char *name; kg_status (*run)(kino_options *); } commands[] = {
-        {"run", kino_run}, {"plan", kino_run}, {"check", kino_run}, {"nodes", kino_nodes}, {"inspect", kino_inspect}, {"cache", kino_cache},
-        {"devices", kino_devices}, {"version", kino_version}, {"tune", kino_tune}};
+        {"run", kino_run}, {"plan", kino_run}, {"check", kino_run}, {"nodes", kino_nodes}, {"graphs", kino_graphs},
+        {"inspect", kino_inspect}, {"cache", kino_cache}, {"devices", kino_devices}, {"version", kino_version}, {"tune", kino_tune}};
     if (help_asked(o)) {
         const char *of = o->command && !strcmp(o->command, "help") ? o->target : o->command;
         return kino_help(of, stdout) ? KG_OK : kino_help_near(of);

@@ -78,6 +78,7 @@ kino_note *kino_note_new(const kino_options *o, const kg_script *script, const k
 char *kino_note_of(void *note, int node);                    /* for kg_plan_options.provenance              */
 void kino_note_free(kino_note *n);
 kg_status kino_nodes(kino_options *o);
+kg_status kino_graphs(kino_options *o);
 kg_status kino_inspect(kino_options *o);
 kg_status kino_cache(kino_options *o);
 kg_status kino_devices(kino_options *o);

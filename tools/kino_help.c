@@ -35,6 +35,9 @@ static const struct command { const char *name, *takes, *does, *more; } commands
      "  kino nodes wan          those whose names begin so\n"
      "  kino nodes wan.sample   one in full\n"
      "  --json                  in full, as a JSON array\n"},
+    {"graphs", "", "the graphs that come with the program",
+     "  kino run kino/wan_t2v   runs one, from any folder; a script has it by require \"kino/wan_t2v\"\n"
+     "  --json                  as a JSON array, with the names of their params\n"},
     {"inspect", "FILE", "what any file is, and how it was made", "  --json                  all of it as one object\n"},
     {"cache", "ls|stat|gc|verify", "kept results",
      "  ls                      every result and checkpoint, the last used first\n"
