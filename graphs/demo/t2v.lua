@@ -1,6 +1,7 @@
--- Text to video with the small model beside this file: shapes in colours that move, 128x128.
+-- Text to video with the small model beside this file: shapes in colours that move, 17 frames of 128x128.
 -- kino run graphs/demo/t2v.lua --prompt "a red circle moves left over a blue background" --out demo.mp4
 
+local min, max = math.min, math.max
 local function up16(n) return math.ceil(n / 16) * 16 end
 
 return kino.template{
@@ -9,9 +10,10 @@ return kino.template{
     prompt   = kino.string{ "a red circle moves left over a blue background", doc = "what the video shows" },
     negative = kino.string{ "", doc = "what it does not show" },
     out      = kino.out{ "demo.mp4", doc = "MP4 file to write, a PNG sheet beside it; with --frames 1 a PNG; DIR/: demo.mp4 there" },
-    size     = kino.size{ "128x128", doc = "width x height; multiples of 16 unless fit is crop" },
+    size     = kino.size{ "128x128", doc = "width x height: 112 to 160, which is what this model can; it knows 128x128" },
     fit      = kino.choice{ "exact", "crop", default = "exact", doc = "crop: render the next size up, and cut" },
-    frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "4n+1 frames" },
+    frames   = kino.int{ 17, min = 1, max = 1025, step = 4, doc = "this model knows 17 alone" },
+    any_size = kino.bool{ false, doc = "take other sizes and lengths too; what they show is no shape that moves" },
     steps    = kino.int{ 20, min = 1, max = 1000, doc = "denoising steps" },
     guidance = kino.number{ 4, min = 0, max = 100, doc = "weight of the prompt" },
     shift    = kino.number{ 3, min = 0.01, max = 100, doc = "shift of the schedule" },
@@ -27,9 +29,14 @@ return kino.template{
     local model  = kino.wan.model{ path = p.model }
     local text   = kino.text.umt5{ model = kino.text.load{ path = p.text_encoder }, prompt = p.prompt, negative = p.negative }
     local crop   = p.fit == "crop"
+    local w, h   = crop and up16(p.size.w) or p.size.w, crop and up16(p.size.h) or p.size.h
+    if not p.any_size and (min(w, h) < 112 or max(w, h) > 160 or p.frames ~= 17) then
+      error(("%dx%d, %d frames: the demo's model was trained on 17 frames of 128x128; it holds for 17 frames with sides from 112 to 160, " ..
+        "and shows nothing worth seeing elsewhere (--any_size yes renders it all the same)"):format(w, h, p.frames))
+    end
     local latent = kino.wan.sample{ "main",
       model = model, text = text.text, negative = text.negative,
-      width = crop and up16(p.size.w) or p.size.w, height = crop and up16(p.size.h) or p.size.h, frames = p.frames,
+      width = w, height = h, frames = p.frames,
       steps = p.steps, guidance = p.guidance, shift = p.shift, solver = p.solver, schedule = p.schedule, seed = p.seed,
     }
     local video = kino.wan.decode{ vae = kino.wan.vae{ path = p.vae }, latent = latent }

@@ -5,7 +5,7 @@ mkdir one two
 
 # ---- kino run --from ----
 cd one
-kino_is 0 run "$demo/t2v.lua" --size 64x64 --frames 5 --steps 3 --seed 7 --fps 12.5 --guidance 3 --prompt "it's a \"red\" circle, 100% \$HOME" \
+kino_is 0 run "$demo/t2v.lua" --any_size yes --size 64x64 --frames 5 --steps 3 --seed 7 --fps 12.5 --guidance 3 --prompt "it's a \"red\" circle, 100% \$HOME" \
     --negative '@@home' --precision f32 --cache none --out clip.mp4
 cd ../two
 for file in ../one/clip.mp4 ../one/clip.png; do
@@ -74,11 +74,11 @@ kino_is 0 run --from hostile.png --out b.png --copy c.png --cache none
 # ---- --fit crop ----
 mkdir crop
 cd crop
-kino_is 0 run "$demo/t2v.lua" --size 85x48 --fit crop --frames 5 --steps 2 --out clip.mp4
+kino_is 0 run "$demo/t2v.lua" --any_size yes --size 85x48 --fit crop --frames 5 --steps 2 --out clip.mp4
 check "the sheet has frames of 85x48: $(size_of clip.png)" [ "$(size_of clip.png)" = $((5 * 85 + 4 * 2))x48 ]
 check "a video has even sides: $(size_of clip.mp4)" [ "$(size_of clip.mp4)" = 84x48 ]
 says 'the last column of 85x48 frames is left out'
-kino_is 0 run "$demo/t2v.lua" --size 86x40 --fit crop --frames 5 --steps 2 --out even.mp4
+kino_is 0 run "$demo/t2v.lua" --any_size yes --size 86x40 --fit crop --frames 5 --steps 2 --out even.mp4
 check "86x40: $(size_of even.mp4)" [ "$(size_of even.mp4)" = 86x40 ]
 # It is the middle of what the next size gives.
 cat >whole.lua <<'END'
@@ -91,7 +91,7 @@ return kino.template{
 }
 END
 for args in "--size 96x48" "--size 85x40 --fit crop"; do
-    kino_is 0 run "$demo/t2v.lua" $args --frames 1 --steps 2 --out "${args%% --fit*}.mp4"
+    kino_is 0 run "$demo/t2v.lua" --any_size yes $args --frames 1 --steps 2 --out "${args%% --fit*}.mp4"
 done
 kino_is 0 run whole.lua --sheet "--size 96x48.png" --width 85 --height 40 --out cut.png
 check "the middle of 96x48" same <(content cut.png) <(content "--size 85x40.png")

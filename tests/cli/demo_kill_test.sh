@@ -22,7 +22,7 @@ return kino.template{
 }
 END
 latent() { kino_is 0 run latent.lua "${size[@]}" --folder "$demo" --allow "$demo" --json --out latent.safetensors "$@"; }
-go=(run "$demo/t2v.lua" "${size[@]}" --out clip.mp4)
+go=(run "$demo/t2v.lua" --any_size yes "${size[@]}" --out clip.mp4)
 seconds() { echo "${EPOCHREALTIME/./}"; }
 
 # What a run gives that is left alone, and about how many microseconds it takes.

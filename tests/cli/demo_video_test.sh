@@ -4,7 +4,7 @@ source "$(dirname "$0")/help.sh"
 vae=(--vae "$demo/wan_demo_vae.safetensors" --cache none)
 trip=$root/graphs/vae_roundtrip.lua
 "$kino" version | grep -q '^with FFmpeg' || { echo "no FFmpeg in this build: videos are left out"; checks=1; finish; }
-kino_is 0 run "$demo/t2v.lua" --size 64x64 --frames 9 --steps 20 --out clip.mp4 --cache none
+kino_is 0 run "$demo/t2v.lua" --any_size yes --size 64x64 --frames 9 --steps 20 --out clip.mp4 --cache none
 
 # Frames of a video, one below the other, as a picture: what a test can compare.
 cat >sheet.lua <<'END'

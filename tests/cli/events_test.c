@@ -77,7 +77,8 @@ static seen run(const char *arguments)
     char command[1024], line[8192];
     seen s = {0};
     snprintf(command, sizeof command,
-             "./kino run " DEMO " --size 64x64 --frames 5 --steps 6 --json --cache %s/c.sqlite --out %s/clip.mp4 %s 2>%s/err", folder,
+             "./kino run " DEMO " --any_size yes --size 64x64 --frames 5 --steps 6 --json"
+             " --cache %s/c.sqlite --out %s/clip.mp4 %s 2>%s/err", folder,
              folder, arguments, folder);
     FILE *p = popen(command, "r");
     while (p && fgets(line, sizeof line, p))

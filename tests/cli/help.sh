@@ -47,7 +47,7 @@ refused() {
 }
 
 # The demo, small: 5 frames of 64x64. Arguments go on to kino.
-small=(run "$demo/t2v.lua" --size 64x64 --frames 5 --steps 10)
+small=(run "$demo/t2v.lua" --any_size yes --size 64x64 --frames 5 --steps 10)
 t2v() { kino_is 0 "${small[@]}" "$@"; }
 
 same() { cmp -s "$1" "$2" || { [[ -e $1 && -e $2 ]] && echo "$1 and $2 differ"; return 1; }; }

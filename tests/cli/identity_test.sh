@@ -5,7 +5,7 @@ source "$(dirname "$0")/help.sh"
 cp -r "$demo" mine
 chmod -R u+w mine
 model=$(ls mine/*.safetensors mine/*/*.safetensors 2>/dev/null | xargs ls -S | head -n 1)
-small=(run mine/t2v.lua --size 64x64 --frames 5 --steps 4 --out clip.mp4 --json)
+small=(run mine/t2v.lua --any_size yes --size 64x64 --frames 5 --steps 4 --out clip.mp4 --json)
 cached() { grep -q "\"node\":\"$1\".*\"state\":\"cached\"" out; }
 ran() { grep -q "\"node\":\"$1\".*\"state\":\"run\"" out; }
 unread() { grep -q 'has not been read to its end yet' err; }
@@ -20,12 +20,12 @@ sleep 2.2                                  # a file of a moment ago is not remem
 # ---- check and plan read no file to its end ----
 kino_is 0 check mine/t2v.lua --out clip.mp4
 check "check needs no key" test "$(unread; echo $?)" = 1
-kino_is 0 plan mine/t2v.lua --size 64x64 --frames 5 --steps 4 --out clip.mp4
+kino_is 0 plan mine/t2v.lua --any_size yes --size 64x64 --frames 5 --steps 4 --out clip.mp4
 check "a plan says what it has not read" unread
 kino_is 0 "${small[@]}"
 check "the first run samples" ran wan.sample
 rm -f clip.mp4 clip.png
-kino_is 0 plan mine/t2v.lua --size 64x64 --frames 5 --steps 4 --out clip.mp4
+kino_is 0 plan mine/t2v.lua --any_size yes --size 64x64 --frames 5 --steps 4 --out clip.mp4
 check "a plan takes what is remembered" grep -q 'cached' out
 ! unread || fail "it was read by the run"
 

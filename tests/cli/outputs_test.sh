@@ -47,7 +47,7 @@ kino_is 0 run s.lua --out clips/
 check "a typed folder is made, and one below it" is_png clips/b/c.png
 kino_is 0 run s.lua --out clips/
 says 'done in'
-kino_is 0 run "$t2v" --size 64x64 --frames 5 --steps 10 --out fresh/
+kino_is 0 run "$t2v" --any_size yes --size 64x64 --frames 5 --steps 10 --out fresh/
 check "the demo names its files in a typed folder" is_png fresh/demo.png
 
 # ---- what is there already ----

@@ -72,7 +72,7 @@ wait $pid 2>/dev/null
 
 # ---- no_escape_codes_on_a_dumb_terminal ----
 if command -v script >/dev/null; then
-    screen() { env -u NO_COLOR "$@" script -qec "$kino run $demo/t2v.lua --size 64x64 --frames 5 --steps 4 --out s.mp4 --force --force" /dev/null </dev/null; }
+    screen() { env -u NO_COLOR "$@" script -qec "$kino run $demo/t2v.lua --any_size yes --size 64x64 --frames 5 --steps 4 --out s.mp4 --force --force" /dev/null </dev/null; }
     check "a terminal is sent a line that is written over" grep -q $'\e\[K' <(screen TERM=xterm)
     for plain in TERM=dumb NO_COLOR=1; do
         screen TERM=xterm "$plain" >screen.txt

@@ -26,10 +26,17 @@ refused 2 'param frames: "82" is out of range: 1 to 1025 in steps of 4; the near
 refused 2 'param seed: "-1" is not a whole number from 0 to 2^64 - 1' run "$t2v" --seed -1
 refused 2 'param seed: "18446744073709551616" is not a whole number' run "$t2v" --seed 18446744073709551616
 kino_is 0 check "$t2v" --seed 18446744073709551615
+# demo_template_is_bound_to_what_its_model_knows
+for other in "--size 256x256" "--frames 9" "--frames 33" "--size 128x96" "--size 176x128" "--frames 1"; do
+    refused 2 "trained on 17 frames of 128x128" run "$t2v" $other
+    says "$t2v:" '--any_size yes'
+    kino_is 0 check "$t2v" $other --any_size yes
+done
+for good in "--size 128x112" "--size 160x144" "--size 100x98 --fit crop"; do kino_is 0 check "$t2v" $good; done
 refused 2 'param steps: "many" is not a whole number' run "$t2v" --steps many
 refused 2 'param solver: "unpic" is not one of unipc, dpm++, euler (did you mean unipc?)' run "$t2v" --solver unpic
 refused 2 'param out: "" is an empty path' run "$t2v" --out ''
-refused 2 '100x90: width and height must be multiples of 16' run "$t2v" --size 100x90
+refused 2 '100x90: width and height must be multiples of 16' run "$t2v" --any_size yes --size 100x90
 says "wan.sample 'main'" "$t2v:" '96x96' '--fit crop renders 112x96'
 refused 2 '"10Q" is no size' run "$t2v" --ram 10Q
 refused 2 'not "tpu"' run "$t2v" --device tpu

@@ -26,7 +26,7 @@ check "a warning belongs to its own result" [ ! -s err ]
 kino_is 0 "${small[@]}" --out clip.mp4 --json --fps 10
 check "node and label are named" grep -q "^{\"event\":\"warning\",\"message\":\"$cut.*\"node\":\"text.umt5\",\"label\":\"\"}$" out
 mkdir -p odd
-kino_is 0 run "$demo/t2v.lua" --size 85x48 --fit crop --frames 5 --steps 2 --out odd/clip.mp4 --json --quiet
+kino_is 0 run "$demo/t2v.lua" --any_size yes --size 85x48 --fit crop --frames 5 --steps 2 --out odd/clip.mp4 --json --quiet
 check "infer's warnings too" grep -q '"event":"warning".*the last column of 85x48 frames is left out.*"node":"video.save"' out
 cat >idle.lua <<'END'
 local i = kino.image.load{ path = "odd/clip.png" }

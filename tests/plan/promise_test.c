@@ -157,7 +157,8 @@ static char size_text[32], frames_text[32];
 
 static int demo(shape s, const char **args)
 {
-    const char *all[] = {DEMO "t2v.lua", "--size", size_text, "--frames", frames_text, "--steps", "2", "--out", output, NULL};
+    const char *all[] = {DEMO "t2v.lua", "--any_size", "yes", "--size", size_text, "--frames", frames_text, "--steps", "2", "--out", output,
+        NULL};
     (void)s;
     memcpy(args, all, sizeof all);
     return 1;
