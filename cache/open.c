@@ -144,7 +144,7 @@ static int set_up(sqlite3 *db, int read_only)
 {
     /* The size of SQLite's page cache is said after that of a page: it bounds what a large write holds in memory. */
     static const char *const settings[] = {
-        "PRAGMA page_size = " KG_PAGE_TEXT, "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
+        ("PRAGMA page_size = " KG_PAGE_TEXT), "PRAGMA auto_vacuum = INCREMENTAL", "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = NORMAL", "PRAGMA cache_size = -2000", "PRAGMA secure_delete = OFF",
         "PRAGMA journal_size_limit = 67108864", "PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"};
     int code = SQLITE_OK;
