@@ -162,7 +162,8 @@ static words of_host(const kg_plan *p)
 static size_t may_take(const kg_plan *p)
 {
     const kg_profile *f = &p->options.device->profile;
-    return p->options.host->left + (f->discrete ? kg_system_bytes("/proc/self/status", "RssAnon:", 1024) : f->fixed);
+    size_t has = kg_system_bytes("/proc/self/status", f->discrete ? "RssAnon:" : "VmRSS:", 1024);
+    return p->options.host->left + (f->discrete || has < f->fixed ? has : f->fixed);       /* fixed holds what comes later, too */
 }
 
 static void hint(const kg_plan *p, budgets was, budgets b)

@@ -145,7 +145,7 @@ static kg_profile profile(int threads)
     kg_host_memory m;
     kg_host_memory_read("", &m);
     p.fixed = kg_system_bytes("/proc/self/status", "VmRSS:", 1024) + LATER;
-    p.memory = m.left + p.fixed;               /* what it may take, and what it has */
+    p.memory = m.left + p.fixed - LATER;       /* what it may take, and what it has */
     p.rate[KG_C_MATMUL] = f32;
     p.rate[KG_C_MATMUL16] = f32 * core_16[dot16()];
     p.rate[KG_C_ATTENTION] = 0.7 * f32;
