@@ -55,6 +55,13 @@ while IFS= read -r line; do
 done <commands
 check "the demo of the README is written" [ -s green.mp4 -o -s green.png ]
 
+# ---- every_promise_has_its_test ----
+names=$(sed '/^## /q' "$readme" | grep -oE '`[a-z]+/[a-z_]+_test`' | tr -d '`')
+check "promises name tests: $(wc -w <<<"$names")" [ "$(wc -w <<<"$names")" -ge 12 ]
+for name in $names; do
+    check "there is $name" [ -f "$root/tests/$name.c" -o -f "$root/tests/$name.sh" ]
+done
+
 # ---- scripts_as_pasted ----
 for script in *.lua; do
     kino_is 0 check "$script" --models graphs/demo
