@@ -179,8 +179,8 @@ static kg_status loaded(const float *values, const char *kind)
     kg_graph_want(s.graph, l);
     kg_device *cpu = kg_cpu_new(1);
     kg_plan *p = kg_plan_new(s.graph, &(kg_plan_options){.device = cpu});
-    kg_run *r = kg_run_start(p);
     warnings[0] = 0;
+    kg_run *r = kg_run_start(p);
     kg_status status = kg_run_wait(r);
     kg_error_take(&e);
     CHECK(status == KG_OK || (strstr(e.message, " in the ") && strstr(e.path, "latent.load")), "%s: %s", e.path, e.message);
