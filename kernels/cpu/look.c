@@ -69,28 +69,25 @@ KG_INLINE int KG_FN(any)(const void *v)
     return all != 0;
 }
 
-/* Behind the sign, infinity is the greatest number that is none of a NaN's. */
+/* Without the sign, infinity is the least of what is not finite: less infinity, such a value keeps a clear sign bit. (Comparisons would
+ * be taken apart lane by lane where a vector is wider than a register.) What it is is asked once something was found. */
 static int KG_FN(bits)(const void *in, kg_dtype type, int64_t n)
 {
     const char *at = in;
     size_t left = (size_t)n * kg_dtype_bytes(type);
-    vi nan = {0}, inf = {0};
-    for (; left; at += 64) {
-        char part[64] = {0};
+    const v16 top = (v16){0} + (int16_t)(type == KG_F16 ? 0x7c00 : 0x7f80);
+    vi found = {0};
+    for (; left >= 64; at += 64, left -= 64) {
         vi v;
-        memcpy(&v, left >= 64 ? at : memcpy(part, at, left), sizeof v);
-        left -= left >= 64 ? 64 : left;
-        if (type == KG_F32) {
-            v &= 0x7fffffff;
-            nan |= v > 0x7f800000;
-            inf |= v == 0x7f800000;
-        } else {
-            v16 h = (v16)v & 0x7fff, top = (v16){0} + (int16_t)(type == KG_F16 ? 0x7c00 : 0x7f80);
-            nan |= (vi)(h > top);
-            inf |= (vi)(h == top);
-        }
+        memcpy(&v, at, sizeof v);
+        if (type == KG_F32)
+            found |= ~((v & 0x7fffffff) - 0x7f800000);
+        else
+            found |= (vi) ~(((v16)v & 0x7fff) - top);
     }
-    return (KG_FN(any)(&nan) ? KG_HAS_NAN : 0) | (KG_FN(any)(&inf) ? KG_HAS_INF : 0);
+    found &= type == KG_F32 ? INT32_MIN : (int32_t)0x80008000;
+    int64_t tail = (int64_t)(left / kg_dtype_bytes(type));
+    return KG_FN(any)(&found) ? kg_not_finite(in, type, (size_t)n) : kg_not_finite(at, type, (size_t)tail);
 }
 
 /* Floats are ordered like whole numbers when the bits behind a set sign are turned around; twice gives the float again. */
