@@ -79,7 +79,8 @@ static void tensor(const kg_weight *w, cJSON *list)
     cJSON *o = list ? cJSON_CreateObject() : NULL, *dims = o ? cJSON_AddArrayToObject(o, "shape") : NULL;
     for (int k = 0; k < w->rank; ++k) {
         used += (size_t)snprintf(shape + used, sizeof shape - used, k ? ",%" PRId64 : "%" PRId64, w->shape[k]);
-        cJSON_AddItemToArray(dims, cJSON_CreateNumber((double)w->shape[k]));
+        if (dims)
+            cJSON_AddItemToArray(dims, cJSON_CreateNumber((double)w->shape[k]));
     }
     if (list) {
         cJSON_AddStringToObject(o, "name", w->name);
