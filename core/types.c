@@ -105,9 +105,37 @@ kg_tensor kg_view(kg_tensor t, int rank, const int64_t *shape)
 /* Whatever is not finite has the largest exponent; a fraction beside it makes it NaN. */
 static int of_bits(uint32_t u, uint32_t inf) { return u < inf ? 0 : u == inf ? KG_HAS_INF : KG_HAS_NAN; }
 
+/* Is there any such value? Eight bytes at a time: one more in the lowest bit of a full exponent carries into the sign's place, and no
+ * further. */
+static int any_full(const char *p, size_t bytes, uint64_t exponent, uint64_t lowest, uint64_t sign)
+{
+    uint64_t found = 0, v[4];
+    for (; bytes >= sizeof v; p += sizeof v, bytes -= sizeof v) {
+        memcpy(v, p, sizeof v);
+        for (int i = 0; i < 4; ++i)
+            found |= (v[i] & exponent) + lowest;
+    }
+    memset(v, 0, sizeof v);
+    memcpy(v, p, bytes);
+    for (int i = 0; i < 4; ++i)
+        found |= (v[i] & exponent) + lowest;
+    return (found & sign) != 0;
+}
+
+static int any_not_finite(const void *p, kg_dtype d, size_t n)
+{
+    if (d == KG_F32)
+        return any_full(p, 4 * n, 0x7f8000007f800000u, 0x0080000000800000u, 0x8000000080000000u);
+    if (d == KG_F16)
+        return any_full(p, 2 * n, 0x7c007c007c007c00u, 0x0400040004000400u, 0x8000800080008000u);
+    return d == KG_BF16 && any_full(p, 2 * n, 0x7f807f807f807f80u, 0x0080008000800080u, 0x8000800080008000u);
+}
+
 int kg_not_finite(const void *p, kg_dtype d, size_t n)
 {
     int bits = 0;
+    if (!any_not_finite(p, d, n))
+        return 0;
     if (d == KG_F32)
         for (size_t i = 0; i < n; ++i) {
             uint32_t u;
