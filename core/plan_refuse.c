@@ -214,8 +214,8 @@ kg_status kg_plan_check_host(kg_plan *p)
     if (!m || takes <= may_take(p))
         return KG_OK;
     if (p->options.dry) {
-        kg_log("warning: the plan takes %.0f MiB of the host's memory, and this process may take %.0f MiB now (%s)", mib(takes),
-               mib(may_take(p)), m->by);
+        kg_warn("the plan takes %.0f MiB of the host's memory, and this process may take %.0f MiB now (%s)", mib(takes),
+                mib(may_take(p)), m->by);
         return KG_OK;
     }
     size_t may = may_take(p), less = may > 2 * SLACK ? (may - SLACK) / MIB * MIB : MIB;
